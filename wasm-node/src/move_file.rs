@@ -7,8 +7,6 @@
 //! A file from other hands is refused without its passphrase, and its header cannot ask for more work than
 //! [`MAX_MEMORY_KIB`] and [`MAX_PASSES`]. No length in it drives an allocation, and its keys and its journal are bounded.
 
-use std::collections::BTreeMap;
-
 use aes_gcm_siv::{AeadInPlace as _, Aes256GcmSiv, KeyInit as _};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use heartchain_chain::{
@@ -20,6 +18,7 @@ use heartchain_chain::{
     time::{MAX_READING_TIME, UnixMillis},
 };
 use heartchain_sync::{config::MAX_JOURNAL, io::JournalEntry};
+use litemap::LiteMap;
 use sha2::{Digest as _, Sha256};
 
 use crate::room_access::RoomAccess;
@@ -173,8 +172,18 @@ pub(crate) fn seal(
 /// The keys that sign: of several for one position, the last.
 pub(crate) fn keys_in_use(keys: impl IntoIterator<Item = (u64, [u8; 32])>) -> Vec<(u64, [u8; 32])> {
     // A key that was replaced before it signed anything leaves its position to the next.
-    let last: BTreeMap<u64, [u8; 32]> = keys.into_iter().collect();
-    last.into_iter().collect()
+    keys_by_position(keys).into_tuple_vec()
+}
+
+/// Keys by the position of the first journal entry that each signs: of several for one position, the last.
+pub(crate) fn keys_by_position(
+    keys: impl IntoIterator<Item = (u64, [u8; 32])>,
+) -> LiteMap<u64, [u8; 32]> {
+    let mut by_position = LiteMap::new();
+    for (from, key) in keys {
+        by_position.insert(from, key);
+    }
+    by_position
 }
 
 /// Decrypts a move file. `is_nfc` says whether the name of an open room is in Unicode normal form C.

@@ -3,12 +3,13 @@
 //! again. The machine decides which of the readings are new.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     time::Duration,
 };
 
 use heartchain_chain::{key::SecretKey, reading::Reading, room::Room};
 use heartchain_sync::io::JournalEntry;
+use litemap::LiteMap;
 
 use super::{
     mirror::{self, MAX_MIRRORED_ENTRIES, MirrorContents},
@@ -125,8 +126,10 @@ fn merge(
 ) -> Option<Unshared> {
     let first = stored.first_key.or(mirrored.first_key)?;
     let mut keys = mirrored.keys;
-    keys.extend(stored.keys);
-    let mut journal: BTreeMap<u64, JournalEntry> = mirrored.entries;
+    for (from, seed) in stored.keys {
+        keys.insert(from, seed);
+    }
+    let mut journal: LiteMap<u64, JournalEntry> = mirrored.entries;
     journal.extend(stored.journal);
     let replaced: HashSet<u64> = journal
         .values()
@@ -134,8 +137,9 @@ fn merge(
         .collect();
     journal.retain(|position, _| !replaced.contains(position));
     // Keep the oldest: later entries cannot be confirmed before them.
-    while journal.len() > MAX_MIRRORED_ENTRIES {
-        journal.pop_last();
+    if let Some((end, _)) = journal.get_indexed(MAX_MIRRORED_ENTRIES) {
+        let end = *end;
+        journal.retain(|position, _| *position < end);
     }
     if journal.is_empty() {
         return None;

@@ -3,7 +3,7 @@
 //! arrive when a tab catches up, are written as segments directly. Segments never overlap in height.
 
 use futures::future::try_join_all;
-use heartchain_chain::{block::Block, hash::BlockHash};
+use heartchain_chain::{block::Block, compact_sort, hash::BlockHash};
 use heartchain_sync::{Batch, StoreOperation};
 use litemap::LiteMap;
 
@@ -119,7 +119,7 @@ impl IndexedDb {
         let mut settled: Vec<u64> = heights
             .filter(|index| self.segments.is_settled(*index))
             .collect();
-        settled.sort_unstable();
+        compact_sort::sort(&mut settled);
         settled.dedup();
         let below = |height: u64| settled.partition_point(|index| *index < height);
         let compact_from = self.segments.compact_from();
@@ -142,7 +142,7 @@ impl IndexedDb {
             .map(|(hash, index)| (*index, *hash))
             .filter(|(index, _)| (first.into()..end).contains(index))
             .collect();
-        candidates.sort_unstable();
+        compact_sort::sort(&mut candidates);
         let mut segment = Segment::default();
         let (mut len, mut next) = (0, u64::from(first));
         for part in candidates.chunks(LOADED_BLOCKS as usize) {

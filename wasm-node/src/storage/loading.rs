@@ -6,7 +6,7 @@ mod blocks;
 use std::{collections::HashSet, future::IntoFuture};
 
 use futures::future::{try_join, try_join_all};
-use heartchain_chain::{hash::BlockHash, profile::Profile, reading::Reading};
+use heartchain_chain::{compact_sort, hash::BlockHash, profile::Profile, reading::Reading};
 use heartchain_sync::io::JournalEntry;
 use idb::{KeyRange, Query};
 use wasm_bindgen::JsValue;
@@ -178,9 +178,7 @@ impl IndexedDb {
         }
         loaded.keys.extend(&keys);
         loaded.journal.extend(&entries);
-        loaded
-            .journal
-            .sort_unstable_by_key(|(position, _)| *position);
+        compact_sort::sort_by_key(&mut loaded.journal, |(position, _)| *position);
         let len = contents.journal_len.unwrap_or_default();
         let missing = len.saturating_sub(loaded.journal.len() as u64);
         // All other missing entries were confirmed, so peers have them.

@@ -13,12 +13,12 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
     rc::Rc,
 };
 
 use heartchain_peer::records;
 use heartchain_sync::io::JournalEntry;
+use litemap::LiteMap;
 
 use super::mirror_page as page;
 
@@ -32,11 +32,11 @@ pub(super) struct MirrorContents {
     /// The first key's seed.
     pub(super) first_key: Option<[u8; 32]>,
     /// Later keys, by the position of the first journal entry that each signs.
-    pub(super) keys: BTreeMap<u64, [u8; 32]>,
+    pub(super) keys: LiteMap<u64, [u8; 32]>,
     /// The length of the journal; `None` if there is no mirrored journal.
     pub(super) journal_len: Option<u64>,
     /// Unconfirmed entries, by position.
-    pub(super) entries: BTreeMap<u64, JournalEntry>,
+    pub(super) entries: LiteMap<u64, JournalEntry>,
     /// The number of unconfirmed entries that did not fit into the mirror.
     pub(super) dropped: u64,
     /// The number of entries that are corrupt or missing.
@@ -79,7 +79,9 @@ impl Mirror {
     pub(super) fn keep_keys(&self, keys: &[(u64, [u8; 32])]) {
         let mut contents = self.contents.borrow_mut();
         let before = contents.keys.clone();
-        contents.keys.extend(keys.iter().copied());
+        for (from, seed) in keys {
+            contents.keys.insert(*from, *seed);
+        }
         if contents.keys != before {
             self.put("keys", &keys_body(&contents.keys));
         }
@@ -95,10 +97,12 @@ impl Mirror {
         let len = contents.journal_len.unwrap_or_default();
         contents.journal_len = Some(len.max(last.saturating_add(1)));
         contents.entries.extend(entries.iter().copied());
-        while contents.entries.len() > MAX_MIRRORED_ENTRIES {
-            contents.entries.pop_first();
-            contents.dropped = contents.dropped.saturating_add(1);
+        let excess = contents.entries.len().saturating_sub(MAX_MIRRORED_ENTRIES);
+        let oldest = contents.entries.get_indexed(excess);
+        if let Some(oldest) = oldest.map(|(position, _)| *position) {
+            contents.entries.retain(|position, _| *position >= oldest);
         }
+        contents.dropped = contents.dropped.saturating_add(excess as u64);
         self.put_changed(&before, &contents);
     }
 
@@ -115,7 +119,7 @@ impl Mirror {
             contents.entries = unconfirmed.iter().copied().collect();
             contents.dropped = 0;
         } else if let Some((oldest, _)) = unconfirmed.first() {
-            contents.entries = contents.entries.split_off(oldest);
+            contents.entries.retain(|position, _| position >= oldest);
         }
         contents.journal_len = Some(len.unwrap_or_default().max(journal_len));
         let same = len == contents.journal_len && dropped == contents.dropped;
@@ -133,7 +137,7 @@ impl Mirror {
         if !contents.keys.is_empty() {
             self.put("keys", &keys_body(&contents.keys));
         }
-        self.put_changed(&BTreeMap::new(), &contents);
+        self.put_changed(&LiteMap::new(), &contents);
     }
 
     fn put_changed(&self, before: &page::Pages, contents: &MirrorContents) {
@@ -144,13 +148,14 @@ impl Mirror {
                 self.put(&page_name(*number), body);
             }
         }
+        let mut pages = LiteMap::new();
+        for (number, body) in &now {
+            pages.insert(*number, page::count(body));
+        }
         let manifest = page::Manifest {
             journal_len: contents.journal_len.unwrap_or_default(),
             dropped: contents.dropped,
-            pages: now
-                .iter()
-                .map(|(number, body)| (*number, page::count(body)))
-                .collect(),
+            pages,
         };
         self.put("journal", &manifest.body());
         if let Some(storage) = storage() {
@@ -208,7 +213,7 @@ pub(super) fn read(database: &str) -> MirrorContents {
     let manifest = read_item(database, "journal").and_then(|body| page::Manifest::read(&body));
     let mut contents = MirrorContents {
         first_key: read_item(database, "key").and_then(|body| body.try_into().ok()),
-        keys: read_item(database, "keys").map_or_else(BTreeMap::new, |body| read_keys(&body)),
+        keys: read_item(database, "keys").map_or_else(LiteMap::new, |body| read_keys(&body)),
         journal_len: manifest.as_ref().map(|manifest| manifest.journal_len),
         ..MirrorContents::default()
     };
@@ -264,19 +269,23 @@ fn page_name(number: u32) -> String {
     format!("journal/{number}")
 }
 
-fn keys_body(keys: &BTreeMap<u64, [u8; 32]>) -> Vec<u8> {
+fn keys_body(keys: &LiteMap<u64, [u8; 32]>) -> Vec<u8> {
     let rows = keys.iter();
     rows.flat_map(|(from, seed)| [&from.to_le_bytes()[..], seed].concat())
         .collect()
 }
 
-fn read_keys(body: &[u8]) -> BTreeMap<u64, [u8; 32]> {
+fn read_keys(body: &[u8]) -> LiteMap<u64, [u8; 32]> {
     let (rows, _) = body.as_chunks::<{ 8 + 32 }>();
-    let row = |row: &[u8; 40]| {
-        let (from, seed) = row.split_first_chunk::<8>()?;
-        Some((u64::from_le_bytes(*from), seed.try_into().ok()?))
-    };
-    rows.iter().filter_map(row).collect()
+    let mut keys = LiteMap::new();
+    for row in rows {
+        if let Some((from, seed)) = row.split_first_chunk::<8>()
+            && let Ok(seed) = seed.try_into()
+        {
+            keys.insert(u64::from_le_bytes(*from), seed);
+        }
+    }
+    keys
 }
 
 fn storage() -> Option<web_sys::Storage> {
@@ -312,7 +321,7 @@ mod tests {
         let contents = read(name);
         assert_eq!(contents, mirror.contents());
         assert_eq!(contents.first_key, Some([7; 32]));
-        assert_eq!(contents.keys, [(100, [8; 32])].into());
+        assert_eq!(contents.keys, LiteMap::from_iter([(100, [8; 32])]));
         assert_eq!(contents.journal_len, Some(130));
         assert_eq!(contents.entries, entries(0..130).into_iter().collect());
         assert_eq!((unconfirmed(name), has_key(name)), (Some(130), true));

@@ -1,10 +1,9 @@
 //! The encoding of the journal's mirror: pages of entries, and a manifest that lists the pages. Never touches storage.
 //! Specified in docs/storage.md, "The second copy".
 
-use std::collections::BTreeMap;
-
 use heartchain_chain::{bpm::Bpm, time::UnixMillis};
 use heartchain_sync::io::JournalEntry;
+use litemap::LiteMap;
 
 /// Journal positions per page of the mirror: adding an entry writes at most 2,000 characters.
 pub(crate) const MIRROR_PAGE: u8 = 64;
@@ -22,7 +21,7 @@ const MANIFEST_ROW_LEN: usize = 4 + 1;
 const VERSION: u8 = 1;
 
 /// Encoded pages, by page number.
-pub(super) type Pages = BTreeMap<u32, Vec<u8>>;
+pub(super) type Pages = LiteMap<u32, Vec<u8>>;
 
 /// The manifest of a mirrored journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +31,7 @@ pub(super) struct Manifest {
     /// The number of unconfirmed entries that did not fit into the mirror.
     pub(super) dropped: u64,
     /// The number of entries on each page.
-    pub(super) pages: BTreeMap<u32, u8>,
+    pub(super) pages: LiteMap<u32, u8>,
 }
 
 impl Manifest {
@@ -54,19 +53,20 @@ impl Manifest {
         let (rows, []) = rows.as_chunks::<MANIFEST_ROW_LEN>() else {
             return None;
         };
-        let row = |[a, b, c, d, count]: &[u8; MANIFEST_ROW_LEN]| {
-            (u32::from_le_bytes([*a, *b, *c, *d]), *count)
-        };
+        let mut pages = LiteMap::new();
+        for [a, b, c, d, count] in rows {
+            pages.insert(u32::from_le_bytes([*a, *b, *c, *d]), *count);
+        }
         (*version == VERSION).then_some(Self {
             journal_len: u64::from_le_bytes(*journal_len),
             dropped: u64::from_le_bytes(dropped.try_into().ok()?),
-            pages: rows.iter().map(row).collect(),
+            pages,
         })
     }
 }
 
 /// Encodes entries as pages, without the prefixes of their IDs, which the few entries here compute again. Skips positions beyond the `u32` range of pages, which no journal reaches.
-pub(super) fn pages(entries: &BTreeMap<u64, JournalEntry>) -> Pages {
+pub(super) fn pages(entries: &LiteMap<u64, JournalEntry>) -> Pages {
     let mut pages = Pages::new();
     for (position, entry) in entries {
         let page = u32::try_from(position / u64::from(MIRROR_PAGE));

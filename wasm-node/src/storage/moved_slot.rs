@@ -1,10 +1,11 @@
 //! Identities that come from another device, and those that went to one. An identity is written to a slot of its own in
 //! one transaction, so a crash leaves all of it or nothing. It never takes the place of another identity.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use heartchain_chain::{hash::RoomId, profile::Profile};
 use heartchain_sync::io::JournalEntry;
+use litemap::LiteMap;
 use wasm_bindgen::JsValue;
 
 use super::{
@@ -21,7 +22,10 @@ use super::{
     slot::{self, MAX_SLOTS, Slot},
     store::StoreError,
 };
-use crate::{clock, move_file::MovedIdentity};
+use crate::{
+    clock,
+    move_file::{MovedIdentity, keys_by_position},
+};
 
 /// Attempts to take the slot of a node that has just stopped, and the pause between two of them.
 const MAX_ATTEMPTS: usize = 20;
@@ -214,10 +218,10 @@ async fn compare(name: &str, identity: &MovedIdentity) -> Comparison {
             false => Comparison::Free,
         };
     };
-    let keys: BTreeMap<u64, [u8; 32]> = [(0, first)].into_iter().chain(keys).collect();
-    let journal: BTreeMap<u64, JournalEntry> = journal.into_iter().collect();
+    let keys = keys_by_position([(0, first)].into_iter().chain(keys));
+    let journal: LiteMap<u64, JournalEntry> = journal.into_iter().collect();
     let end = journal.keys().next_back().map_or(0, |last| last + 1);
-    let moved: BTreeMap<u64, [u8; 32]> = identity.keys.iter().copied().collect();
+    let moved = keys_by_position(identity.keys.iter().copied());
     // A key that only one of both has must sign only what only that one has.
     let is_same_key = |from: &u64| match (keys.get(from), moved.get(from)) {
         (Some(here), Some(there)) => here == there,

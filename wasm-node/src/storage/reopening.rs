@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(loaded.keys, [(1, [8; 32])]);
         let contents = crate::storage::mirror::read(name);
         assert_eq!(contents.first_key, Some([7; 32]));
-        assert_eq!(contents.keys, [(1, [8; 32])].into());
+        assert_eq!(contents.keys, litemap::LiteMap::from_iter([(1, [8; 32])]));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use heartchain_chain::{hash::RoomId, time::UnixMillis};
+use heartchain_chain::{compact_sort, hash::RoomId, time::UnixMillis};
 use idb::{Database, Factory, ObjectStoreParams, Transaction};
 use wasm_bindgen::JsValue;
 
@@ -267,7 +267,9 @@ async fn make_room(write: &Transaction) -> Result<(), idb::Error> {
     }
     let mut all = read_all(write).await.unwrap_or_default();
     all.retain(|(_, record)| !record.deleting);
-    all.sort_by_key(|(_, record)| (record.readings() > 0, record.last_opened));
+    compact_sort::sort_by_key(&mut all, |(_, record)| {
+        (record.readings() > 0, record.last_opened)
+    });
     if let Some((oldest, _)) = all.first() {
         store.delete(room_key(*oldest))?;
     }

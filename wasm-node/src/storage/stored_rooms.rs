@@ -1,6 +1,6 @@
 //! The rooms on this device, for a person who wants to open, rename or delete one.
 
-use heartchain_chain::{hash::RoomId, time::UnixMillis};
+use heartchain_chain::{compact_sort, hash::RoomId, time::UnixMillis};
 use litemap::LiteMap;
 
 use super::{
@@ -64,7 +64,7 @@ pub(crate) async fn stored_rooms() -> Vec<StoredRoom> {
             stored.push(stored_room(room, record, &open).await);
         }
     }
-    stored.sort_by_key(|room| std::cmp::Reverse(room.last_opened));
+    compact_sort::sort_by_key(&mut stored, |room| std::cmp::Reverse(room.last_opened));
     stored
 }
 

@@ -23,6 +23,7 @@ use core::{cmp::Reverse, fmt::Debug};
 
 use heartchain_chain::{
     block::{Block, MAX_BLOCK_READINGS, MIN_BLOCK_READINGS, check_root},
+    compact_sort,
     content::Measurement,
     hash::BlockHash,
     header::Header,
@@ -137,7 +138,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
         now: Now,
     ) -> Self {
         let mut keys: Vec<(u64, SecretKey)> = keys.into_iter().collect();
-        keys.sort_by_key(|(from, _)| Reverse(*from));
+        compact_sort::sort_by_key(&mut keys, |(from, _)| Reverse(*from));
         let successors = keys.iter().rev().map(|(from, key)| (*from, key.author()));
         let authors = [(0, first.author())].into_iter().chain(successors);
         Self {

@@ -7,7 +7,7 @@ use super::{
     queue::{PoolEntry, Queue},
 };
 use crate::{
-    block::MAX_AUTHOR_READINGS, hash::ReadingId, key::Author, reading::Reading,
+    block::MAX_AUTHOR_READINGS, compact_sort, hash::ReadingId, key::Author, reading::Reading,
     time::MonotonicMillis,
 };
 
@@ -79,7 +79,7 @@ impl Mempool {
                 _ => false,
             });
         }
-        readings.sort_unstable_by_key(|reading| (reading.author, reading.seq));
+        compact_sort::sort_by_key(&mut readings, |reading| (reading.author, reading.seq));
         readings
     }
 

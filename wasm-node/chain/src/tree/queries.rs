@@ -6,7 +6,7 @@ use super::{
     node::{Body, Slot},
     state::Tree,
 };
-use crate::{difficulty::Window, hash::BlockHash, header::Header, key::Author};
+use crate::{compact_sort, difficulty::Window, hash::BlockHash, header::Header, key::Author};
 
 /// A branch off the best one whose bodies are all here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Tree {
             .filter(|node| matches!(node.body, Body::Side(_)))
             .map(|node| (node.index, node.hash))
             .collect();
-        found.sort_unstable();
+        compact_sort::sort(&mut found);
         found.into_iter().map(|(_, hash)| hash).collect()
     }
 

@@ -8,7 +8,10 @@
 
 use std::time::Duration;
 
-use heartchain_chain::time::{MonotonicMillis, millis};
+use heartchain_chain::{
+    compact_sort,
+    time::{MonotonicMillis, millis},
+};
 use litemap::LiteMap;
 
 use super::{backoff::Backoff, peer_exchange::MAX_EXCHANGED_PEERS};
@@ -137,7 +140,7 @@ impl<P: Copy + Ord, S: Copy + Ord> Candidates<P, S> {
         let candidate = self.candidates.get(peer);
         let ways = candidate.map_or(&[][..], |candidate| &candidate.ways);
         let mut ways: Vec<&Way<S>> = ways.iter().collect();
-        ways.sort_by_key(|way| way.rank());
+        compact_sort::sort_by_key(&mut ways, |way| way.rank());
         ways.into_iter().map(|way| way.source).collect()
     }
 

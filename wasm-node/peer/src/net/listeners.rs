@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 
+use heartchain_chain::compact_sort;
 use libp2p::{Multiaddr, PeerId, Swarm, core::transport::ListenerId, multiaddr::Protocol};
 use litemap::LiteMap;
 
@@ -99,7 +100,7 @@ fn best<'a>(addresses: impl Iterator<Item = &'a Multiaddr>) -> Vec<Multiaddr> {
         Some((Scope::of_ip(ip_of(address)?)?, transport, address))
     });
     let mut scoped: Vec<_> = scoped.collect();
-    scoped.sort_by_key(|(scope, _, _)| Reverse(*scope));
+    compact_sort::sort_by_key(&mut scoped, |(scope, _, _)| Reverse(*scope));
     let mut turns: LiteMap<TransportKind, usize> = LiteMap::new();
     let ranked = scoped.into_iter().map(|(_, transport, address)| {
         let turn = turns.entry(transport).or_insert(0);
@@ -107,7 +108,7 @@ fn best<'a>(addresses: impl Iterator<Item = &'a Multiaddr>) -> Vec<Multiaddr> {
         (*turn, transport, address)
     });
     let mut ranked: Vec<_> = ranked.collect();
-    ranked.sort_by_key(|(turn, transport, _)| (*turn, *transport));
+    compact_sort::sort_by_key(&mut ranked, |(turn, transport, _)| (*turn, *transport));
     let best = ranked.into_iter().map(|(_, _, address)| address.clone());
     let mut best: Vec<Multiaddr> = best.take(MAX_REGISTERED_ADDRESSES).collect();
     best.dedup();

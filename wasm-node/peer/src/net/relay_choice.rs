@@ -1,7 +1,7 @@
 //! Which relays of a deployment a room uses: the two that rank highest for it and work. All tabs of a room rank alike, so
 //! they meet, although no relay talks to another. Specified in docs/protocols.md, "Several relays".
 
-use heartchain_chain::hash::RoomId;
+use heartchain_chain::{compact_sort, hash::RoomId};
 use sha2::{Digest as _, Sha256};
 
 /// Relays of one deployment; more are ignored.
@@ -22,7 +22,7 @@ pub(crate) fn rank(room: RoomId, listed: &[String], https_only: bool) -> Vec<&st
             ranked.push((score(room, url), url));
         }
     }
-    ranked.sort_unstable_by(|one, other| other.cmp(one));
+    compact_sort::sort_by(&mut ranked, |one, other| other.cmp(one));
     ranked.into_iter().map(|(_, url)| url).collect()
 }
 

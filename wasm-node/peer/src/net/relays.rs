@@ -6,7 +6,7 @@ mod link;
 
 use std::time::Duration;
 
-use heartchain_chain::{hash::RoomId, time::MonotonicMillis};
+use heartchain_chain::{compact_sort, hash::RoomId, time::MonotonicMillis};
 use libp2p::{
     Multiaddr, PeerId, core::transport::ListenerId, multiaddr::Protocol, swarm::ConnectionId,
 };
@@ -94,7 +94,7 @@ impl Relays {
             }
         }
         for link in &mut links {
-            link.addresses.sort_by_key(|address| address.transport);
+            compact_sort::sort_by_key(&mut link.addresses, |address| address.transport);
             link.addresses.truncate(MAX_RELAY_ADDRESSES);
         }
         Self {
@@ -216,7 +216,7 @@ impl Relays {
                 .take(MAX_RELAY_ADDRESSES)
                 .filter_map(|text| RelayAddress::parse(text, scheme).ok())
                 .collect();
-            addresses.sort_by_key(|address| address.transport);
+            compact_sort::sort_by_key(&mut addresses, |address| address.transport);
             if addresses != link.addresses {
                 link.addresses = addresses;
                 link.next = 0;

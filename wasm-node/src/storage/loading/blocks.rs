@@ -1,7 +1,7 @@
 //! Loads the blocks of a database in order of height. Settled blocks are packed in segments and are read from the
 //! summaries of these; the other blocks have a record each.
 
-use heartchain_chain::hash::BlockHash;
+use heartchain_chain::{compact_sort, hash::BlockHash};
 use heartchain_sync::StoredBlock;
 use idb::KeyRange;
 use wasm_bindgen::JsValue;
@@ -73,7 +73,7 @@ impl IndexedDb {
             count = count.max(segment.len());
             let segment = segment.into_iter();
             blocks.extend(segment.map(|(hash, block)| StoredBlock::Full(hash, block)));
-            blocks.sort_by_key(StoredBlock::index);
+            compact_sort::sort_by_key(&mut blocks, StoredBlock::index);
         }
         for block in &blocks {
             self.segments.add_block(block.hash(), first, block.index());
@@ -121,7 +121,7 @@ impl IndexedDb {
             self.health().note_repaired(bad.len());
             self.discard(store, &bad).await;
         }
-        segments.sort_unstable();
+        compact_sort::sort(&mut segments);
         segments.dedup();
         Ok(segments)
     }

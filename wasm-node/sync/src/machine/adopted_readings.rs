@@ -1,12 +1,10 @@
 //! Adopted readings: readings of closed tabs of this computer, which this tab stores and offers to peers until they are
 //! confirmed, so that they are not held up until those tabs return.
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    vec::Vec,
-};
+use alloc::{collections::BTreeMap, vec::Vec};
 use core::fmt::Debug;
 
+use hashbrown::HashSet;
 use heartchain_chain::{
     hash::{ReadingId, RoomId},
     key::Author,
@@ -25,7 +23,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Adopted {
     readings: BTreeMap<(Author, u64), Reading>,
-    ids: BTreeSet<ReadingId>,
+    ids: HashSet<ReadingId>,
     writing: LiteMap<WriteId, (Ticket, Vec<Reading>)>,
 }
 

@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use heartchain_chain::{binding::Binding, key::SecretKey, time::MonotonicMillis};
+use heartchain_chain::{binding::Binding, compact_sort, key::SecretKey, time::MonotonicMillis};
 
 use super::{
     context::Context,
@@ -102,7 +102,7 @@ impl<P: Copy + Ord + Debug> Context<P> {
         let mut strangers: Vec<(MonotonicMillis, P)> = strangers
             .map(|(peer, state)| (state.connected_at(), peer))
             .collect();
-        strangers.sort_unstable();
+        compact_sort::sort(&mut strangers);
         strangers
     }
 }

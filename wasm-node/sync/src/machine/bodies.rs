@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use heartchain_chain::{
+    compact_sort,
     content::ReadingForm,
     hash::BlockHash,
     reading::Reading,
@@ -238,7 +239,7 @@ impl<P: Copy + Ord + Debug> Bodies<P> {
             Some(((late, stalls, failed, silent, claims_less, turn), peer))
         });
         let mut peers: Vec<(BodyPriority, P)> = peers.collect();
-        peers.sort_unstable();
+        compact_sort::sort(&mut peers);
         peers.into_iter().map(|(_, peer)| peer).collect()
     }
 

@@ -3,7 +3,10 @@
 
 use alloc::vec::Vec;
 
-use heartchain_chain::time::{MonotonicMillis, UnixMillis};
+use heartchain_chain::{
+    compact_sort,
+    time::{MonotonicMillis, UnixMillis},
+};
 
 use crate::{
     config::{MAX_CLOCK_OFFSET, MIN_CLOCK_OFFSET, MIN_CLOCKS, Millis},
@@ -90,7 +93,7 @@ pub(super) fn median_offset(offsets: impl Iterator<Item = i64>) -> Option<i64> {
         return None;
     }
     offsets.push(0);
-    offsets.sort_unstable();
+    compact_sort::sort(&mut offsets);
     let upper = offsets.get(offsets.len() / 2).copied()?;
     let lower = offsets.get((offsets.len() - 1) / 2).copied()?;
     Some(core::cmp::min_by_key(lower, upper, |offset| {

@@ -1,15 +1,16 @@
 //! Authors that signed two readings with the same sequence number. Each case is verified and reported once.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 
 use heartchain_chain::{key::Author, mempool::MempoolError, reading::Reading};
+use litemap::LiteMap;
 
 use crate::config::MAX_EQUIVOCATIONS;
 
 /// Reported equivocations. The oldest is forgotten first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Equivocations {
-    reported: BTreeSet<(Author, u64)>,
+    reported: LiteMap<(Author, u64), ()>,
     order: VecDeque<(Author, u64)>,
 }
 
@@ -29,12 +30,12 @@ impl Equivocations {
     }
 
     fn is_reported(&self, author: &Author, seq: u64) -> bool {
-        self.reported.contains(&(*author, seq))
+        self.reported.contains_key(&(*author, seq))
     }
 
     /// Adds an equivocation. Returns whether it is new.
     pub(super) fn insert(&mut self, author: Author, seq: u64) -> bool {
-        if !self.reported.insert((author, seq)) {
+        if self.reported.insert((author, seq), ()).is_some() {
             return false;
         }
         self.order.push_back((author, seq));

@@ -9,7 +9,7 @@ use core::fmt::Debug;
 
 use hashbrown::HashSet;
 use heartchain_chain::{
-    hash::BlockHash, header::Header, time::MonotonicMillis, tree::InsertError,
+    compact_sort, hash::BlockHash, header::Header, time::MonotonicMillis, tree::InsertError,
     tree::MAX_SIDE_BLOCKS, validate::Invalidates, work::Work,
 };
 use litemap::LiteMap;
@@ -168,7 +168,7 @@ impl<P: Copy + Ord + Debug> Headers<P> {
                 (claim.is_some() || turn.is_wanted).then_some((number, *peer, claim))
             })
             .collect();
-        next.sort_unstable_by_key(|(turn, peer, _)| (*turn, *peer));
+        compact_sort::sort_by_key(&mut next, |(turn, peer, _)| (*turn, *peer));
         next
     }
 

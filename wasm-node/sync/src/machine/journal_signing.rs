@@ -2,7 +2,9 @@
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
-use heartchain_chain::{content::Measurement, key::SecretKey, reading::Reading, room::Room};
+use heartchain_chain::{
+    compact_sort, content::Measurement, key::SecretKey, reading::Reading, room::Room,
+};
 
 use crate::io::JournalEntry;
 
@@ -22,7 +24,7 @@ pub fn sign_journal(
         .into_iter()
         .chain(keys.iter().map(|(from, key)| (*from, key)))
         .collect();
-    eras.sort_by_key(|(from, _)| *from);
+    compact_sort::sort_by_key(&mut eras, |(from, _)| *from);
     // The last position of each entry, by its first position.
     let mut moved: BTreeMap<u64, u64> = BTreeMap::new();
     let mut origins: BTreeMap<u64, u64> = BTreeMap::new();

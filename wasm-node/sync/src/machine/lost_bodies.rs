@@ -1,7 +1,8 @@
 //! Blocks of the tree whose bodies the disk lost.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 
+use hashbrown::HashMap;
 use heartchain_chain::hash::BlockHash;
 
 use crate::config::MAX_MISSING_BODIES;
@@ -12,7 +13,7 @@ pub(crate) struct LostBodies {
     /// Ordered by height, lowest first.
     ordered: BTreeSet<(u64, BlockHash)>,
     /// The same blocks by hash.
-    heights: BTreeMap<BlockHash, u64>,
+    heights: HashMap<BlockHash, u64>,
 }
 
 impl LostBodies {

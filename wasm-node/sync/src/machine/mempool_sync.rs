@@ -1,12 +1,11 @@
 //! Compares mempools with random peers and fetches the readings that are missing here.
 
-use alloc::{
-    collections::{BTreeSet, VecDeque},
-    vec::Vec,
-};
+use alloc::{collections::VecDeque, vec::Vec};
 use core::fmt::Debug;
 
+use hashbrown::HashSet;
 use heartchain_chain::{
+    compact_sort,
     hash::ReadingId,
     key::Author,
     mempool::{MAX_AHEAD, Mempool, MempoolError},
@@ -63,7 +62,7 @@ impl Listing {
         while !self.wanted.is_empty() {
             let many = self.wanted.len().min(MAX_READINGS);
             // Two listings may have contained the same ID.
-            let mut seen = BTreeSet::new();
+            let mut seen = HashSet::new();
             let ids: Vec<ReadingId> = self
                 .wanted
                 .drain(..many)
@@ -256,8 +255,8 @@ impl<P: Copy + Ord + Debug> MempoolSync<P> {
 /// Whether each ID was requested, and none occurs more often than it was requested.
 fn is_subset(ids: &[ReadingId], requested: &[ReadingId]) -> bool {
     let [mut ids, mut requested] = [ids, requested].map(<[ReadingId]>::to_vec);
-    ids.sort_unstable();
-    requested.sort_unstable();
+    compact_sort::sort(&mut ids);
+    compact_sort::sort(&mut requested);
     let mut requested = requested.iter();
     ids.iter().all(|id| requested.any(|other| other == id))
 }

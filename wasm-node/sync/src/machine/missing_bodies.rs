@@ -12,7 +12,7 @@
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use heartchain_chain::{hash::BlockHash, reading::Reading, time::MonotonicMillis};
+use heartchain_chain::{compact_sort, hash::BlockHash, reading::Reading, time::MonotonicMillis};
 use litemap::LiteMap;
 
 use super::{
@@ -212,7 +212,7 @@ impl<P: Copy + Ord + Debug> MissingBodies<P> {
             is_askable.then(|| (slowness, state.open_body_requests(), peer))
         });
         let mut askable: Vec<((u32, bool), usize, P)> = askable.collect();
-        askable.sort_unstable();
+        compact_sort::sort(&mut askable);
         for (_, _, peer) in askable {
             let Some(supplier) = suppliers.get(&peer) else {
                 continue;

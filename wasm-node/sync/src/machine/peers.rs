@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use heartchain_chain::{hash::BlockHash, time::MonotonicMillis};
+use heartchain_chain::{compact_sort, hash::BlockHash, time::MonotonicMillis};
 use litemap::LiteMap;
 
 use super::{
@@ -208,7 +208,7 @@ impl<P: Copy + Ord> Peers<P> {
         let requests = self.requests();
         let expired = requests.filter(|(_, _, request)| request.deadline <= now);
         let mut expired: Vec<(RequestId, P)> = expired.map(|(peer, id, _)| (id, peer)).collect();
-        expired.sort_unstable();
+        compact_sort::sort(&mut expired);
         expired
     }
 

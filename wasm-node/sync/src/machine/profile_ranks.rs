@@ -1,9 +1,9 @@
 //! Whose profile goes first when there are more authors than profiles are kept.
 
-use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 use core::{cmp::Reverse, fmt::Debug};
 
-use heartchain_chain::{hash::BlockHash, key::Author};
+use heartchain_chain::{compact_sort, hash::BlockHash, key::Author};
 
 use super::context::Context;
 
@@ -58,25 +58,29 @@ fn connected<P: Copy + Ord + Debug>(ctx: &Context<P>) -> impl Iterator<Item = Au
 /// signatures, so that is done once for each tip.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ProfileRanks {
-    known: Option<((BlockHash, Author), BTreeSet<Rank>)>,
+    known: Option<((BlockHash, Author), Vec<Rank>)>,
 }
 
 impl ProfileRanks {
-    /// The ranks of these authors, which are all of the table.
+    /// The ranks of these authors, which are all of the table, lowest first.
     fn of<'a, P: Copy + Ord + Debug>(
         &mut self,
         ctx: &Context<P>,
         own: &Author,
         authors: impl Iterator<Item = &'a Author>,
-    ) -> &mut BTreeSet<Rank> {
+    ) -> &mut Vec<Rank> {
         let at = (ctx.tree.tip().hash, *own);
         if self.known.as_ref().is_some_and(|(known, _)| *known != at) {
             self.known = None;
         }
         let (_, ranks) = self.known.get_or_insert_with(|| {
-            let connected: BTreeSet<Author> = connected(ctx).collect();
-            let rank = |author| Rank::new(ctx, own, author, connected.contains(&author));
-            (at, authors.copied().map(rank).collect())
+            let mut connected: Vec<Author> = connected(ctx).collect();
+            compact_sort::sort(&mut connected);
+            let is_connected = |author: &Author| connected.binary_search(author).is_ok();
+            let rank = |author| Rank::new(ctx, own, author, is_connected(&author));
+            let mut ranks: Vec<Rank> = authors.copied().map(rank).collect();
+            compact_sort::sort(&mut ranks);
+            (at, ranks)
         });
         ranks
     }
@@ -102,8 +106,9 @@ impl ProfileRanks {
         author: Author,
     ) -> Option<Author> {
         let ranks = self.of(ctx, own, authors);
-        let evicted = ranks.pop_first();
-        ranks.insert(Rank::of(ctx, own, author));
+        let evicted = (!ranks.is_empty()).then(|| ranks.remove(0));
+        let rank = Rank::of(ctx, own, author);
+        ranks.insert(ranks.partition_point(|other| *other < rank), rank);
         evicted.map(|rank| rank.author.0)
     }
 

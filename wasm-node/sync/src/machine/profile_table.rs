@@ -1,16 +1,14 @@
 //! The names of a room's authors: one signed profile of each, ordered by author so that it can be listed in pages.
 
-use alloc::{collections::BTreeMap, vec::Vec};
-use core::{
-    cmp::{Ordering, Reverse},
-    ops::Bound,
-};
+use alloc::{boxed::Box, vec::Vec};
+use core::cmp::{Ordering, Reverse};
 
 use heartchain_chain::{
     key::Author,
     profile::{Profile, ProfileName},
     time::MonotonicMillis,
 };
+use litemap::LiteMap;
 
 use crate::config::{PROFILE_FORWARD_BURST, PROFILE_FORWARD_INTERVAL};
 
@@ -29,7 +27,7 @@ struct Row {
 /// The latest known profile of each author. Its user bounds how many there are.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ProfileTable {
-    rows: BTreeMap<Author, Row>,
+    rows: LiteMap<Author, Box<Row>>,
 }
 
 impl ProfileTable {
@@ -54,9 +52,9 @@ impl ProfileTable {
 
     /// Adds a profile, or replaces that of its author. Returns whether the name that is shown for the author changed.
     pub(super) fn insert(&mut self, profile: Profile, name: Option<ProfileName>) -> bool {
-        let before = self.rows.remove(&profile.author);
+        let before = self.rows.get(&profile.author);
         let is_shown = |name: &&ProfileName| !name.as_str().is_empty();
-        let shown_before = before.as_ref().and_then(|row| row.name.as_ref());
+        let shown_before = before.and_then(|row| row.name.as_ref());
         let changed = shown_before.filter(is_shown) != name.as_ref().filter(is_shown);
         let row = Row {
             name,
@@ -64,7 +62,7 @@ impl ProfileTable {
             interim: None,
             profile,
         };
-        self.rows.insert(row.profile.author, row);
+        self.rows.insert(row.profile.author, Box::new(row));
         changed
     }
 
@@ -101,8 +99,11 @@ impl ProfileTable {
 
     /// What peers get: at most `limit` profiles behind this author, in order; `None` starts at the beginning.
     pub(super) fn list_after(&self, after: Option<Author>, limit: usize) -> Vec<Profile> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let rows = self.rows.range((from, Bound::Unbounded)).take(limit);
+        let from = after.map_or(0, |after| match self.rows.find_index(&after) {
+            Ok(at) => at + 1,
+            Err(at) => at,
+        });
+        let rows = self.rows.as_slice().iter().skip(from).take(limit);
         let sent = rows.map(|(_, row)| row.interim.as_ref().unwrap_or(&row.profile));
         sent.cloned().collect()
     }

@@ -4,10 +4,7 @@
 //! makes a profile useless here is no fault: peers know different authors, their clocks differ, and in a private room a
 //! peer without the key cannot tell a name from junk.
 
-use alloc::{
-    collections::{BTreeSet, VecDeque},
-    vec::Vec,
-};
+use alloc::{collections::VecDeque, vec::Vec};
 use core::fmt::Debug;
 
 use heartchain_chain::{
@@ -57,7 +54,7 @@ pub(crate) struct Profiles<P> {
     /// How many profiles of all authors may be forwarded.
     forwards: TokenBucket,
     /// Authors whose profiles differ from those on disk.
-    unwritten: BTreeSet<Author>,
+    unwritten: LiteMap<Author, ()>,
     /// One write at a time, so that no more than the table waits for the disk.
     writing: Option<(WriteId, Vec<Author>)>,
     write_at: MonotonicMillis,
@@ -90,7 +87,7 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
             ignored: VecDeque::new(),
             ranks: ProfileRanks::default(),
             forwards: TokenBucket::full(ALL_PROFILES_FORWARD_RATE, ALL_PROFILES_FORWARD_BURST, now),
-            unwritten: BTreeSet::new(),
+            unwritten: LiteMap::new(),
             writing: None,
             write_at: now,
             changed: false,
@@ -129,7 +126,7 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
         if is_kept {
             self.table.insert(profile, name);
         } else {
-            self.unwritten.insert(profile.author);
+            self.unwritten.insert(profile.author, ());
         }
     }
 
@@ -374,7 +371,7 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
         }
         self.make_room(ctx, own, author);
         self.changed |= self.table.insert(profile, name);
-        self.unwritten.insert(author);
+        self.unwritten.insert(author, ());
         true
     }
 
@@ -402,7 +399,7 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
         if let Some(evicted) = self.ranks.replace_lowest(ctx, own, authors, author) {
             self.changed |= self.table.name(&evicted).is_some();
             self.table.remove(&evicted);
-            self.unwritten.insert(evicted);
+            self.unwritten.insert(evicted, ());
         }
     }
 
@@ -411,7 +408,8 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
         if self.writing.is_some() || self.unwritten.is_empty() || self.write_at > ctx.now() {
             return;
         }
-        let authors: Vec<Author> = core::mem::take(&mut self.unwritten).into_iter().collect();
+        let authors: Vec<Author> = self.unwritten.keys().copied().collect();
+        self.unwritten.clear();
         let operations = authors.iter().map(|author| {
             let profile = self.table.get(author).cloned();
             profile.map_or(
@@ -433,7 +431,9 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
             };
             self.write_at = ctx.now().saturating_add(pause);
             if !stored {
-                self.unwritten.extend(authors);
+                for author in authors {
+                    self.unwritten.insert(author, ());
+                }
             }
             return true;
         }
@@ -447,7 +447,7 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
             let author = profile.author;
             // The write may have replaced a later name, of another place that has our key. Or an earlier one, which was received
             // before, may be on its way to the disk and replace this one.
-            self.unwritten.insert(author);
+            self.unwritten.insert(author, ());
             if self.table.is_newer(&profile) {
                 let name = ctx.tree.room().open_profile(&profile);
                 self.make_room(ctx, &author, author);
@@ -460,7 +460,9 @@ impl<P: Copy + Ord + Debug> Profiles<P> {
 
     /// The store is empty, so everything is written again.
     pub(super) fn on_store_reset(&mut self) {
-        self.unwritten.extend(self.table.authors().copied());
+        for author in self.table.authors() {
+            self.unwritten.insert(*author, ());
+        }
     }
 }
 
