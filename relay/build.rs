@@ -1,7 +1,7 @@
 //! Builds the page that the relay serves, so `cargo run -p relay` is the only command needed.
 //!
 //! It compiles `wasm-node` to wasm, generates the JavaScript glue, compresses these and the files of `www`, and writes a
-//! table that `src/assets.rs` includes. The modules of `www` are served as they are.
+//! table that `src/assets.rs` includes. The modules of `www` are served as they are, but for their comments.
 //!
 //! Environment variables:
 //! - `HEARTCHAIN_SKIP_WASM=1` skips all of that, because Clippy, `cargo check` and tests that need no page also run
@@ -12,10 +12,14 @@
 
 #[path = "build/assets.rs"]
 mod assets;
+#[path = "build/comments.rs"]
+mod comments;
 #[path = "build/progress.rs"]
 mod progress;
 #[path = "build/wasm.rs"]
 mod wasm;
+#[path = "build/wasm_order.rs"]
+mod wasm_order;
 
 use std::{
     env,
@@ -72,6 +76,9 @@ fn run() -> Result<()> {
         files.add_folder("pkg", &package)?;
         // `www/pkg` is not ours: it may contain the output of a manual wasm-pack run.
         files.add_folder_except("", &workspace.join("www"), "pkg")?;
+        if wasm::is_release() {
+            files.remove_comments(&out.join("without-comments"))?;
+        }
         version = files.version()?;
         files.write_versioned_urls(&out, &version)?;
         files.write_precache(&out, &version)?;

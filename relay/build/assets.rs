@@ -14,7 +14,10 @@ use brotli::enc::BrotliEncoderParams;
 use flate2::{Compression, GzBuilder};
 use sha2::{Digest as _, Sha256};
 
-use crate::progress::report_progress;
+use crate::{
+    comments::{Language, without_comments},
+    progress::report_progress,
+};
 
 /// Brotli's highest quality, in every Cargo profile: measurements then apply to what is served.
 const BROTLI_QUALITY: i32 = 11;
@@ -93,6 +96,19 @@ impl Files {
         fs::create_dir_all(file.parent().context("the path has no parent folder")?)?;
         fs::write(&file, content)?;
         self.add(path, file);
+        Ok(())
+    }
+
+    /// Replaces scripts and style sheets by copies without comments, written to `out`.
+    pub(crate) fn remove_comments(&mut self, out: &Path) -> Result<()> {
+        let paths: Vec<String> = self.0.keys().cloned().collect();
+        for path in paths {
+            if let Some(language) = Language::of(&path)
+                && let Some(code) = without_comments(&self.read(&path)?, language)
+            {
+                self.put(out, &path, &code)?;
+            }
+        }
         Ok(())
     }
 

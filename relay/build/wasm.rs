@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use wasm_bindgen_cli_support::Bindgen;
 
-use crate::{assets::sha256, progress::report_progress};
+use crate::{assets::sha256, progress::report_progress, wasm_order};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -63,9 +63,14 @@ fn keeps_names() -> bool {
     env::var_os(NAMES).is_some_and(|value| !value.is_empty() && value != "0")
 }
 
+/// Whether this build is for users, and not for work on `wasm-node`.
+pub(crate) fn is_release() -> bool {
+    profile() == RELEASE_PROFILE
+}
+
 /// Longest file that is worth compressing in this build, in bytes.
 pub(crate) fn max_compressed() -> usize {
-    if profile() == RELEASE_PROFILE {
+    if is_release() {
         usize::MAX
     } else {
         MAX_COMPRESSED_FAST
@@ -220,7 +225,13 @@ export { initSync, __wbg_init_once as default };";
 /// Runs wasm-bindgen, unless its output for this wasm already exists.
 fn generate_glue(wasm: &Path, package: &Path) -> Result<()> {
     let names = if keeps_names() { "names" } else { "" };
-    let changes = [SAFE_EXPORT, &NOT_DECLARED.concat(), names].concat();
+    let changes = [
+        SAFE_EXPORT,
+        &NOT_DECLARED.concat(),
+        names,
+        include_str!("wasm_order.rs"),
+    ]
+    .concat();
     let hash = sha256(&fs::read(wasm)?) + &sha256(changes.as_bytes());
     let made_from = package.with_extension("sha256");
     let is_complete = PACKAGE_FILES
@@ -243,6 +254,10 @@ fn generate_glue(wasm: &Path, package: &Path) -> Result<()> {
         .remove_producers_section(true)
         .generate(package)
         .context("wasm-bindgen cannot generate the glue")?;
+    if is_release() && !keeps_names() {
+        let wasm = package.join("wasm_node_bg.wasm");
+        fs::write(&wasm, wasm_order::reorder(&fs::read(&wasm)?)?)?;
+    }
     load_once(&package.join("wasm_node.js"))?;
     adapt_types(&package.join("wasm_node.d.ts"))?;
     fs::write(&made_from, hash)?;
