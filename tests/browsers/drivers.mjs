@@ -274,10 +274,17 @@ export class Chromium extends WebDriver {
     return installed("chromedriver") && installed("chromium", "chromium-browser", "google-chrome");
   }
 
-  static async start() {
-    const args = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--js-flags=--expose-gc", "--disable-features=WebRtcHideLocalIpsWithMdns"];
+  /**
+   * The driver makes a new profile, and removes it at the end.
+   *
+   * @param {{ flags?: string[], preferences?: object, waits?: boolean }} [options] `preferences` as in the profile's file
+   *   `Preferences`, with dots in their names; `waits`: whether commands wait for pages to load
+   */
+  static async start({ flags = [], preferences = {}, waits = true } = {}) {
+    const args = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--js-flags=--expose-gc", "--disable-features=WebRtcHideLocalIpsWithMdns", ...flags];
     const capabilities = {
-      "goog:chromeOptions": { args, binary: Chromium.installed() }, "goog:loggingPrefs": { browser: "WARNING" },
+      "goog:chromeOptions": { args, binary: Chromium.installed(), prefs: preferences }, "goog:loggingPrefs": { browser: "WARNING" },
+      pageLoadStrategy: waits ? "normal" : "none",
     };
     return this.connect(installed("chromedriver"), (port) => [`--port=${port}`], capabilities);
   }

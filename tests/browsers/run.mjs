@@ -8,7 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import ts from "typescript";
 import { keyLetters } from "../../www/authors.js";
-import { Chromium, Firefox, Program, WebKit, freePort, until } from "./drivers.mjs";
+import { Chromium, Firefox, WebKit, until } from "./drivers.mjs";
+import { Relay, check, click, enter, hasReading, json, open, started, status, text } from "./page.mjs";
 import { localAddress, testWebRtcDirect } from "./webrtc_direct.mjs";
 
 const [relayProgram, folder] = process.argv.slice(2);
@@ -19,78 +20,12 @@ const HARMLESS = [/downloadable font/i, /WebGL/i, /Cookie .* has been rejected/,
 const results = [];
 let failures = 0;
 
-class Relay {
-  #program = null;
-  #args = null;
-  #ip;
-
-  constructor(ip = "127.0.0.1") {
-    this.#ip = ip;
-  }
-
-  /** Starts the relay, at the same address as before if there was one. */
-  async start() {
-    this.#args ??= await this.#arguments();
-    this.#program = new Program(relayProgram, this.#args);
-    [, this.url] = await this.#program.says(/Open (http:\S+) /);
-  }
-
-  async end() {
-    await this.#program?.end();
-  }
-
-  /** Also deletes what it has stored. */
-  async remove() {
-    await this.end();
-    if (this.data !== undefined) rmSync(this.data, { recursive: true, force: true });
-  }
-
-  /** All ports are free ones: the page's own stays the same, so that it finds its relay again, and the system chooses the others. */
-  async #arguments() {
-    this.data = mkdtempSync(join(tmpdir(), "heartchain-relay-"));
-    const others = ["--webrtc-port", "--stun-port"];
-    return ["--listen-ip", this.#ip, "--http-port", String(await freePort()), "--data-dir", this.data, ...others.flatMap((flag) => [flag, "0"])];
-  }
-}
-
-const json = JSON.stringify;
-const status = (tab) => tab.evaluate("heartchain.status()");
-const text = (tab, selector) => tab.evaluate(`document.querySelector(${json(selector)}).textContent`);
-const click = (tab, selector) => tab.evaluate(`void document.querySelector(${json(selector)}).click()`);
-
 async function photograph(tab, name) {
   if (folder === undefined) return;
   mkdirSync(folder, { recursive: true });
   // WebKit photographs what it has drawn last.
   await tab.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(true))))");
   writeFileSync(join(folder, `${name}.png`), await tab.screenshot());
-}
-
-async function open(tab, url) {
-  await tab.open(url);
-  await started(tab);
-}
-
-async function started(tab) {
-  await until("the node", () => tab.evaluate("globalThis.heartchain !== undefined"));
-}
-
-async function enter(tab, bpm) {
-  await tab.evaluate(`(() => {
-    document.querySelector("#bpm").value = "${bpm}";
-    document.querySelector("record-form form").requestSubmit();
-  })()`);
-  await until(`${bpm} BPM recorded`, async () => (await text(tab, ".recorded")).includes(String(bpm)));
-}
-
-/** Waits until the chain of a tab has a reading with this heart rate. */
-async function hasReading(tab, bpm) {
-  const readings = "heartchain.blocks(0, heartchain.status().tip.index).then((all) => all.flatMap(({ readings }) => readings))";
-  await until(`${bpm} BPM in the chain`, () => tab.evaluate(`${readings}.then((all) => all.some(({ bpm }) => bpm === ${bpm}))`));
-}
-
-function check(holds, what) {
-  if (!holds) throw new Error(what);
 }
 
 async function scenario(browser, name, work) {
@@ -363,7 +298,7 @@ async function testDirectRelay() {
     console.log("Firefox      WebRTC-direct skipped: this computer has only loopback addresses");
     return;
   }
-  const local = new Relay(ip);
+  const local = new Relay(relayProgram, ip);
   try {
     await local.start();
     await testWebRtcDirect(local, (title, work) => scenario("Firefox", title, work));
@@ -396,7 +331,7 @@ async function testTypes(relay) {
   });
 }
 
-const relay = new Relay();
+const relay = new Relay(relayProgram);
 let chromium = null;
 try {
   if (!Chromium.installed()) throw new Error("Chromium and its chromedriver are not installed");
