@@ -295,6 +295,24 @@ function countPaths(peers) {
   return { all: direct + relayed, direct, relayed };
 }
 
+/**
+ * The key of the text in place of the peers' table while that is empty; null if there is nothing to say.
+ *
+ * @param {{ state: string, isolated: boolean, relays: object[] }} status the node's `status()`
+ */
+export function noPeersKey({ state, isolated, relays }) {
+  if (isolated) return "peers.cut";
+  if (state === "stopped") return null;
+  if (state === "starting") return "peers.looking";
+  // Who cannot be found does not know whether others are here.
+  return relays.some(({ connected, reserved, full }) => reserved || (connected && !full)) ? "peers.none" : "peers.withoutRelay";
+}
+
+/** Whether the node knows what the room has: it has asked those who are here, or no one is. */
+export function knowsRoom({ state }) {
+  return state === "synced" || state === "alone";
+}
+
 // Describes the results of a block's check, one sentence each. Checks nothing itself.
 
 /**

@@ -5,6 +5,7 @@ import { lookOf, setAuthorOrder, setNames } from "./authors.js";
 import { MAX_OWN_SHOWN } from "./components/chain.js";
 import "./components/frame.js";
 import { capabilities, hashForRoom, isPrivateAddress, isPrivateHost, labelFromHash, linkToRoom, roomFromHash } from "./input.js";
+import { knowsRoom } from "./messages.js";
 import { ChainWindow, ReadingFeed, coalesce, readText, rivals, saveAs } from "./model.js";
 import { newPrivateRoom, qrModules } from "./node.js";
 import { enableOffline, isReplaced } from "./offline.js";
@@ -246,6 +247,7 @@ function presentState(node, soon) {
     const status = node.status();
     part("status-line").node = { status, peers: node.peers() };
     part("storage-line").storage = status.storage;
+    part("chain-list").asksForFirst = status.mempool === 0 && knowsRoom(status);
     part("page-notices").clockOffsetMs = status.clockOffsetMs;
     part("page-notices").heldBack = status.heldBack;
     if (status.minerError !== null) notices.tell(status.minerError === "no-worker" ? "capability.worker" : "capability.miner");
@@ -288,10 +290,11 @@ function openHistory(node, soon, { ChainHistory, historyDisk }) {
 /** The peers and the relays. */
 function presentNetwork(node, soon) {
   const refresh = soon(() => {
-    const { author: self, relays, isolated, private: isPrivate } = node.status();
+    const status = node.status();
+    const { author: self, relays, isolated, private: isPrivate } = status;
     const peers = node.peers();
     part("peer-list").self = self;
-    part("peer-list").network = { peers, isolated, isPrivate };
+    part("peer-list").network = { peers, status };
     part("relay-list").network = { relays, isolated };
     part("network-picture").network = { peers, relays, self, isPrivate };
   });

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { statusSentence } from "../../www/messages.js";
+import { knowsRoom, noPeersKey, statusSentence } from "../../www/messages.js";
 import { say } from "../../www/strings.js";
 
 const relay = { path: "relay", index: null };
@@ -136,4 +136,22 @@ test("isolated_tab_is_not_reported_as_relay_loss", () => {
     sentence: "Disconnected by you. Readings are saved and sent when you reconnect.", tone: "warning",
   });
   assert.match(line({ ...status("synced"), isolated: false }, [direct]).sentence, /^In sync/);
+});
+
+test("no_one_is_called_absent_who_was_not_looked_for", () => {
+  const key = (state, relays, isolated = false) => noPeersKey({ state, relays, isolated });
+  const reserved = { connected: true, reserved: true, full: false };
+  const connected = { connected: true, reserved: false, full: false };
+  const full = { connected: true, reserved: false, full: true };
+  const lost = { connected: false, reserved: false, full: false };
+  for (const relay of [reserved, connected]) assert.equal(key("alone", [lost, relay]), "peers.none");
+  for (const relays of [[], [lost], [full]]) assert.equal(key("alone", relays), "peers.withoutRelay");
+  assert.equal(key("starting", [reserved]), "peers.looking");
+  assert.equal(key("starting", [reserved], true), "peers.cut");
+  assert.equal(key("stopped", [lost]), null);
+});
+
+test("room_is_known_once_peers_were_asked", () => {
+  const known = ["starting", "syncing", "synced", "alone", "stopped"].filter((state) => knowsRoom({ state }));
+  assert.deepEqual(known, ["synced", "alone"]);
 });

@@ -191,7 +191,8 @@ function updateItem(item, { stage, index, confirmations }) {
  * are shown. Dispatches "more-requested" when the limit has grown.
  */
 export class PendingList extends LocalizedElement {
-  #pending = { readings: [], count: 0, self: null };
+  /** Null before the node runs: nothing is known then. */
+  #pending = null;
 
   get limit() {
     return visibleLimit(this.querySelector("ul"));
@@ -207,6 +208,7 @@ export class PendingList extends LocalizedElement {
   }
 
   render() {
+    if (this.#pending === null) return;
     const { readings, count, self } = this.#pending;
     this.classList.toggle("pending-none", count === 0);
     setText(this.querySelector("h3"), say("reading.waiting", { count }));
@@ -376,8 +378,16 @@ export class ChainList extends LocalizedElement {
   #frame = 0;
   /** The height of the chain when the user asked for a block above it; null if the last jump was valid. */
   #invalidJumpMax = null;
+  /** Whether an empty chain asks for the first reading. */
+  #asksForFirst = false;
   /** The space for readings on a card. */
   #space = { width: 0, lines: 1 };
+
+  set asksForFirst(asks) {
+    if (asks === this.#asksForFirst) return;
+    this.#asksForFirst = asks;
+    this.invalidate();
+  }
 
   set chain(chain) {
     const before = this.#chain;
@@ -423,7 +433,7 @@ export class ChainList extends LocalizedElement {
     if (this.#chain === null) return;
     const { tip, failure } = this.#chain;
     setText(this.querySelector(".failure"), failure === null ? "" : say("chain.unreadable", { reason: errorMessage(failure) }));
-    this.querySelector(".empty").hidden = tip > 0;
+    this.querySelector(".empty").hidden = tip > 0 || !this.#asksForFirst;
     const max = this.#invalidJumpMax;
     setText(this.querySelector("#jump-error"), max === null ? "" : say("chain.jumpInvalid", { max }));
     this.#draw();

@@ -3,7 +3,7 @@
 import { authorChanges, nameOf, peerLetters } from "../authors.js";
 import { LocalizedElement, element, reconcile, setText, svgElement } from "../dom.js";
 import { PICTURE, labelShift, layoutNetwork } from "../geometry.js";
-import { shownText } from "../messages.js";
+import { noPeersKey, shownText } from "../messages.js";
 import { peerRows } from "../model.js";
 import { formatNumber, say } from "../strings.js";
 import { colour, fullName, nameTag, peerTag } from "./chain.js";
@@ -126,16 +126,16 @@ function updateNode(group, { id, kind, author = null, x, y, name, off, isWithout
 
 // The peers this tab is connected to, as a table.
 
-/** Properties: `network` = `{ peers, isolated, isPrivate }`, as returned by the node, and `self`, the author of this tab. */
+/** Properties: `network` = `{ peers, status }`, as returned by the node, and `self`, the author of this tab. */
 export class PeerList extends LocalizedElement {
   /** As `peerRows()` returns them. */
   #peers = [];
-  #isolated = false;
+  #status = null;
   #self = null;
 
-  set network({ peers, isolated, isPrivate }) {
-    this.#peers = peerRows(peers, isPrivate);
-    this.#isolated = isolated;
+  set network({ peers, status }) {
+    this.#peers = peerRows(peers, status.private);
+    this.#status = status;
     this.invalidate();
   }
 
@@ -157,13 +157,15 @@ export class PeerList extends LocalizedElement {
   }
 
   render() {
+    if (this.#status === null) return;
     const table = this.querySelector("table");
     const none = this.#peers.length === 0;
     table.hidden = none;
     this.querySelector(".peers-hint").hidden = none;
     const empty = this.querySelector(".empty");
-    empty.hidden = !none;
-    setText(empty, say(this.#isolated ? "peers.cut" : "peers.none"));
+    const key = none ? noPeersKey(this.#status) : null;
+    empty.hidden = key === null;
+    setText(empty, key === null ? "" : say(key));
     const without = this.querySelector(".peers-without");
     without.hidden = !this.#peers.some(({ isWithoutKey }) => isWithoutKey);
     setText(without, without.hidden ? "" : say("peers.withoutKeyHint"));
@@ -205,21 +207,21 @@ function updateRow(row, { path, rttMs, index, isWithoutKey }) {
 
 /** Property: `network` = `{ relays, isolated }`, as in the node's `status()`. */
 export class RelayList extends LocalizedElement {
-  #relays = [];
-  #isolated = false;
+  #network = null;
 
-  set network({ relays, isolated }) {
-    this.#relays = relays;
-    this.#isolated = isolated;
+  set network(network) {
+    this.#network = network;
     this.invalidate();
   }
 
   render() {
+    if (this.#network === null) return;
+    const { isolated } = this.#network;
+    const relays = this.#network.relays.map((relay) => ({ ...relay, isolated }));
     const list = this.querySelector("ul");
-    const none = this.#relays.length === 0;
+    const none = relays.length === 0;
     list.hidden = none;
     this.querySelector(".empty").hidden = !none;
-    const relays = this.#relays.map((relay) => ({ ...relay, isolated: this.#isolated }));
     reconcile(list, relays, (relay) => relay.address, createItem, updateItem);
   }
 }

@@ -200,6 +200,8 @@ export default {
   "peers.heading": "Network",
   "peers.self": "This tab is",
   "peers.none": "No one else is here yet. Open this page in another tab, or share the room's link.",
+  "peers.looking": "Looking for others …",
+  "peers.withoutRelay": "No one else is connected. Tabs find each other through a relay.",
   "peers.cut": "You disconnected this tab. It has no peers until you reconnect.",
   "peers.name": "Peer",
   "peers.path": "Path",

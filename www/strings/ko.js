@@ -193,6 +193,8 @@ export default {
   "peers.heading": "네트워크",
   "peers.self": "이 탭의 이름:",
   "peers.none": "아직 다른 사람이 없습니다. 다른 탭에서 이 페이지를 열거나 방 링크를 공유하세요.",
+  "peers.looking": "다른 피어를 찾는 중 …",
+  "peers.withoutRelay": "연결된 다른 사람이 없습니다. 탭은 릴레이를 통해 서로를 찾습니다.",
   "peers.cut": "이 탭의 연결을 끊었습니다. 다시 연결할 때까지 피어가 없습니다.",
   "peers.name": "피어",
   "peers.path": "경로",
