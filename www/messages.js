@@ -195,9 +195,9 @@ export function storageMessage(storage, { forgetsAfterWeek = false } = {}) {
   return reason === null ? say("storage.memory") : `${say("storage.memory")} ${say(`storage.because-${reason}`)}`;
 }
 
-/** How much of its quota the browser reports as used. */
-export function usageMessage({ usage, quota }) {
-  if (usage === null || quota === null) return "";
+/** How much of its quota the browser reports as used. Chromium reports 10 GB even if the disk has less, so not while it is full. */
+export function usageMessage({ usage, quota, failing, reason }) {
+  if (usage === null || quota === null || (failing && reason === "full")) return "";
   return say("storage.usage", { usage: formatBytes(usage), quota: formatBytes(quota) });
 }
 

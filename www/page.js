@@ -250,6 +250,7 @@ function presentState(node, soon) {
     part("chain-list").asksForFirst = status.mempool === 0 && knowsRoom(status);
     part("page-notices").clockOffsetMs = status.clockOffsetMs;
     part("page-notices").heldBack = status.heldBack;
+    part("page-notices").storage = status.storage;
     if (status.minerError !== null) notices.tell(status.minerError === "no-worker" ? "capability.worker" : "capability.miner");
     if (!status.private) roomBar.room = status.room;
     roomBar.isStored = status.storage.kind === "disk";

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
-import { noticeMessage, messageValues, storageMessage } from "../../www/messages.js";
+import { noticeMessage, messageValues, storageMessage, usageMessage } from "../../www/messages.js";
 import { LANGUAGES, say, setLanguage, loadLanguage } from "../../www/strings.js";
 
 await loadLanguage("ko");
@@ -93,4 +93,12 @@ test("adopted_readings_are_counted", () => {
 
 test("unknown_notice_has_no_text", () => {
   assert.equal(noticeMessage({ kind: "of another version" }), null);
+});
+
+test("full_storage_has_no_quota_left_to_show", () => {
+  const used = { usage: 1_390_000, quota: 10_700_000_000 };
+  assert.equal(usageMessage(storage(used)), "1.39 MB of 10.7 GB used.");
+  assert.equal(usageMessage(storage({ ...used, failing: true, reason: "stuck" })), "1.39 MB of 10.7 GB used.");
+  assert.equal(usageMessage(storage({ ...used, failing: true, reason: "full" })), "");
+  assert.equal(usageMessage(storage({ usage: 1 })), "");
 });

@@ -394,11 +394,14 @@ function advice(kind) {
 /** With a larger offset, others see this tab's blocks as too early (the chain's bound on a block's time), ms. */
 const CLOCK_TOLERANCE_MS = 30_000;
 
+/** How the keys of texts about faults of the storage begin. */
+const STORAGE_FAULT = "storage.failing-";
+
 /** The most notices shown; older ones are dropped. */
 const MAX_NOTICES = 4;
 
 /**
- * Properties: `clockOffsetMs` and `heldBack`, as in the node's `status()`. `notice(detail)` shows a "notice" event of the node;
+ * Properties: `clockOffsetMs`, `heldBack` and `storage`, as in the node's `status()`. `notice(detail)` shows a "notice" event of the node;
  * `offer(key, action, work)` shows a notice with a button; `tell(key)` shows a text until it is dismissed once on this device.
  */
 export class PageNotices extends LocalizedElement {
@@ -417,6 +420,14 @@ export class PageNotices extends LocalizedElement {
 
   set heldBack(heldBack) {
     this.#heldBack = heldBack ?? null;
+    this.invalidate();
+  }
+
+  /** Drops notices about a fault of the storage that is over, or has become another one. */
+  set storage({ failing, reason }) {
+    const isPast = ({ key }) => key.startsWith(STORAGE_FAULT) && !(failing && key === `${STORAGE_FAULT}${reason}`);
+    if (!this.#notices.some(isPast)) return;
+    this.#notices = this.#notices.filter((notice) => !isPast(notice));
     this.invalidate();
   }
 

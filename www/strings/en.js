@@ -334,10 +334,10 @@ export default {
   "reading.unreadable": "unreadable",
   "reading.unreadableHint": "This reading isn't sealed with this room's key. It doesn't count in charts.",
 
-  "error.notStored": "this device couldn't save the reading; free some space and enter it again",
+  "error.notStored": "this device couldn't save the reading; see below why, and try again",
   "error.journalFull": (v, n) => `you have already recorded ${n(v.limit)} readings in this room, which is the limit; continue in another room`,
   "error.tooManyReadings": (v, n) => `too many readings at once, with ${n(v.limit)} already waiting to be saved; wait a moment and enter it again`,
-  "error.nameNotStored": "this device couldn't save the name, so it hasn't changed; free some space and enter it again",
+  "error.nameNotStored": "this device couldn't save the name, so it hasn't changed; see below why, and try again",
   "error.tooManyNames": (v, n) => `too many names at once, with ${n(v.limit)} already waiting to be saved; wait a moment and enter it again`,
   "error.nameClock": "this device's clock is wrong, so others would ignore the name; set it to the current time and enter the name again",
   "error.busy": (v, n) => `too many requests at once, with ${n(v.limit)} already waiting; wait a moment and try again`,
@@ -396,7 +396,7 @@ export default {
       : `Found ${n(v.records)} damaged records on this device. Fetching them again from others.`,
   "notice.storageReopened": "The browser had closed Heartchain's data. It is open again, and nothing is lost.",
   "notice.storageReset": (v, n) =>
-    `The browser deleted Heartchain's data while the page was open. Your key and ${some(v.readings, "reading", "readings", n)} were saved again. Blocks are fetched again from the room.`,
+    `The browser deleted Heartchain's data while the page was open. Your key and ${some(v.readings, "reading", "readings", n)} were saved again. Blocks are fetched again when others are here.`,
   "notice.storageLost": (v, n) => {
     const saved =
       v.saved === 0

@@ -325,10 +325,10 @@ export default {
   "reading.unreadable": "읽을 수 없음",
   "reading.unreadableHint": "이 방의 키로 봉인되지 않은 기록입니다. 차트에 포함되지 않습니다.",
 
-  "error.notStored": "이 기기에 저장하지 못했습니다. 공간을 확보한 뒤 다시 입력하세요",
+  "error.notStored": "이 기기에 저장하지 못했습니다. 아래에서 이유를 확인하고 다시 시도하세요",
   "error.journalFull": (v, n) => `이 방에 기록할 수 있는 ${n(v.limit)}개를 모두 기록했습니다. 다른 방에서 계속하세요`,
   "error.tooManyReadings": (v, n) => `기록이 한꺼번에 너무 많습니다. 이미 ${n(v.limit)}개가 저장을 기다립니다. 잠시 후 다시 입력하세요`,
-  "error.nameNotStored": "이 기기에 저장하지 못해 이름이 바뀌지 않았습니다. 공간을 확보한 뒤 다시 입력하세요",
+  "error.nameNotStored": "이 기기에 저장하지 못해 이름이 바뀌지 않았습니다. 아래에서 이유를 확인하고 다시 시도하세요",
   "error.tooManyNames": (v, n) => `이름이 한꺼번에 너무 많습니다. 이미 ${n(v.limit)}개가 저장을 기다립니다. 잠시 후 다시 입력하세요`,
   "error.nameClock": "이 기기의 시계가 맞지 않아 다른 사람이 이름을 받지 못합니다. 시계를 현재 시각에 맞추고 이름을 다시 입력하세요",
   "error.busy": (v, n) => `요청이 한꺼번에 너무 많습니다. 이미 ${n(v.limit)}개가 기다립니다. 잠시 후 다시 시도하세요`,
@@ -384,7 +384,7 @@ export default {
   "notice.repaired": (v, n) => `이 기기에서 손상된 데이터 ${n(v.records)}개를 찾았습니다. 다른 피어에게서 다시 받는 중입니다.`,
   "notice.storageReopened": "브라우저가 닫았던 Heartchain 데이터를 다시 열었습니다. 손실된 데이터는 없습니다.",
   "notice.storageReset": (v, n) =>
-    `페이지가 열려 있는 동안 브라우저가 Heartchain 데이터를 삭제했습니다. 키와 기록 ${n(v.readings)}개를 다시 저장했습니다. 블록은 방에서 다시 받습니다.`,
+    `페이지가 열려 있는 동안 브라우저가 Heartchain 데이터를 삭제했습니다. 키와 기록 ${n(v.readings)}개를 다시 저장했습니다. 블록은 다른 사람이 있을 때 다시 받습니다.`,
   "notice.storageLost": (v, n) => {
     const saved = v.saved === 0 ? "키는 그대로입니다." : `키는 그대로이고, 대기 중이던 기록 ${n(v.saved)}개를 사본에서 복원했습니다.`;
     const lost = v.readings === 0 ? "" : ` 공유되지 않은 기록 ${n(v.readings)}개가 손실되었습니다.`;
