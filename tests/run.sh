@@ -24,8 +24,8 @@ Without an argument it runs the parts that every change must pass:
   relay         the relay behind nginx and caddy, and with an ACME authority; each is skipped where it is not installed
   namespaces    end-to-end tests across two networks, and floods from forged addresses; skipped where network namespaces
                 are not available
-  browsers      the page in Firefox and WebKitGTK beside Chromium, and the peer in a React app; a browser that is not
-                installed is skipped
+  browsers      the page in Firefox and WebKitGTK beside Chromium, in each of its states in Chromium, and the peer in a React
+                app; a browser that is not installed is skipped
   accessibility axe-core inspects the page in all its states, if npm is installed
 
 quick           format, the page's tests, and clippy and tests of the crates with changes since the main branch, without

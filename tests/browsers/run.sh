@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the relay and runs the page in Firefox and WebKitGTK, beside Chromium. Screenshots go to target/browsers.
+# Builds the relay and runs the page in Firefox and WebKitGTK, beside Chromium, and in each of its states in Chromium. Screenshots
+# go to target/browsers.
 
 set -eu -o pipefail
 cd "$(dirname "$0")"
@@ -10,4 +11,7 @@ if [ ! node_modules/.package-lock.json -nt package-lock.json ]; then
 fi
 # The same features as in the end-to-end tests, so that nothing is built twice.
 cargo build --workspace --bin relay --test end_to_end
-exec node run.mjs "$target/debug/relay" "$target/browsers"
+outcome=0
+node run.mjs "$target/debug/relay" "$target/browsers" || outcome=1
+node states.mjs "$target/debug/relay" "$target/browsers/states" || outcome=1
+exit $outcome
