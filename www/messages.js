@@ -301,16 +301,20 @@ function countPaths(peers) {
  * @param {{ state: string, isolated: boolean, relays: object[] }} status the node's `status()`
  */
 export function noPeersKey({ state, isolated, relays }) {
-  if (isolated) return "peers.cut";
   if (state === "stopped") return null;
+  if (isolated) return "peers.cut";
   if (state === "starting") return "peers.looking";
   // Who cannot be found does not know whether others are here.
-  return relays.some(({ connected, reserved, full }) => reserved || (connected && !full)) ? "peers.none" : "peers.withoutRelay";
+  return relays.some((relay) => relay.connected || relay.reserved) && !isFull(relays) ? "peers.none" : "peers.withoutRelay";
 }
 
-/** Whether the node knows what the room has: it has asked those who are here, or no one is. */
-export function knowsRoom({ state }) {
-  return state === "synced" || state === "alone";
+/**
+ * Whether the node knows what the room has: it has asked those who are here, or no one is.
+ *
+ * @param {{ state: string, isolated: boolean, relays: object[] }} status the node's `status()`
+ */
+export function knowsRoom(status) {
+  return status.state === "synced" || (status.state === "alone" && noPeersKey(status) === "peers.none");
 }
 
 // Describes the results of a block's check, one sentence each. Checks nothing itself.

@@ -201,6 +201,9 @@ async function meet(visitor, tab) {
 
 // Browsers in which the page cannot work.
 
+/** Nothing is said about a room that the tab does not know. */
+const NO_CLAIM = /^(?!.*(No one else is here|The chain has no readings))/;
+
 state("too-old", { script: "delete Array.prototype.toSorted;" }, async (visitor, { url }) => {
   await visitor.go(url);
   await visitor.shows("#guard", /This browser is too old for Heartchain\./);
@@ -253,7 +256,7 @@ state("node-starting", {}, async (visitor, place) => {
   await visitor.open(place.url);
   await visitor.shows(".status-text", /^Ready · looking for peers …$/);
   await visitor.shows("peer-list", /Looking for others …$/);
-  await visitor.shows("main", /^(?!.*(No one else is here|The chain has no readings))/);
+  await visitor.shows("main", NO_CLAIM);
 });
 
 // The network.
@@ -312,7 +315,7 @@ state("syncing", { script: SLOW_NETWORK }, async (visitor, place) => {
   url.searchParams.set("relay", await place.addressAt(place.relay.port));
   await visitor.open(url.href);
   await visitor.shows(".status-text", /^Catching up · block \d+ of \d+ · 1 peer \(through the relay\)$/);
-  await visitor.shows("main", /^(?!.*(No one else is here|The chain has no readings))/);
+  await visitor.shows("main", NO_CLAIM);
 });
 
 state("disconnected-by-you", {}, async (visitor, { url }) => {
@@ -321,6 +324,7 @@ state("disconnected-by-you", {}, async (visitor, { url }) => {
   await visitor.shows(".status-text", /^Disconnected by you\. Readings are saved and sent when you reconnect\.$/);
   await visitor.shows("peer-list", /You disconnected this tab\./);
   await visitor.shows("relay-list", /not used while you are disconnected/);
+  await visitor.shows("main", NO_CLAIM);
 });
 
 state("relay-missing", {}, async (visitor, place) => {
@@ -331,6 +335,7 @@ state("relay-missing", {}, async (visitor, place) => {
   await visitor.shows(".status-text", /^Can't reach the relay\. You can keep recording; readings are shared later\.$/);
   await visitor.shows("relay-list", /unreachable, trying again/);
   await visitor.shows("peer-list", /No one else is connected\. Tabs find each other through a relay\.$/);
+  await visitor.shows("main", NO_CLAIM);
 });
 
 state("relay-missing-with-peer", {}, async (visitor, place) => {
@@ -353,6 +358,7 @@ state("relay-full", {}, async (visitor, place) => {
   await visitor.shows(".status-text", /^The relay is full\. You can still record, and reach tabs you know\.$/);
   await visitor.shows("relay-list", /full: others can't find you through it/);
   await visitor.shows("peer-list", /No one else is connected\. Tabs find each other through a relay\.$/);
+  await visitor.shows("main", NO_CLAIM);
 });
 
 // What is kept.

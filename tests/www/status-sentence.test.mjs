@@ -152,6 +152,14 @@ test("no_one_is_called_absent_who_was_not_looked_for", () => {
 });
 
 test("room_is_known_once_peers_were_asked", () => {
-  const known = ["starting", "syncing", "synced", "alone", "stopped"].filter((state) => knowsRoom({ state }));
-  assert.deepEqual(known, ["synced", "alone"]);
+  const reserved = { connected: true, reserved: true, full: false };
+  const known = (relays, isolated = false) =>
+    ["starting", "syncing", "synced", "alone", "stopped"].filter((state) => knowsRoom({ state, relays, isolated }));
+  assert.deepEqual(known([reserved]), ["synced", "alone"]);
+  // Without a relay that lets others find this tab, it does not know whether it is alone.
+  const full = { connected: true, reserved: false, full: true };
+  for (const relays of [[], [{ connected: false, reserved: false, full: false }], [full], [full, { ...full, full: false }]])
+    assert.deepEqual(known(relays), ["synced"]);
+  assert.deepEqual(known([reserved, full]), ["synced", "alone"]);
+  assert.deepEqual(known([reserved], true), ["synced"]);
 });

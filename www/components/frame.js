@@ -423,9 +423,11 @@ export class PageNotices extends LocalizedElement {
     this.invalidate();
   }
 
-  /** Drops notices about a fault of the storage that is over, or has become another one. */
+  /** Drops notices about a fault of the storage that is over, or has become another one. A database that is closed opens again
+   * with the fault that it had. */
   set storage({ failing, reason }) {
-    const isPast = ({ key }) => key.startsWith(STORAGE_FAULT) && !(failing && key === `${STORAGE_FAULT}${reason}`);
+    const isPresent = (key) => failing && (reason === "closed" || key === `${STORAGE_FAULT}${reason}`);
+    const isPast = ({ key }) => key.startsWith(STORAGE_FAULT) && !isPresent(key);
     if (!this.#notices.some(isPast)) return;
     this.#notices = this.#notices.filter((notice) => !isPast(notice));
     this.invalidate();
