@@ -30,9 +30,13 @@ pub(crate) fn without_comments(text: &str, language: Language) -> Option<String>
     for line in text.lines() {
         let trimmed = line.trim();
         let is_line_comment = language == Language::JavaScript && trimmed.starts_with("//");
-        if in_comment || trimmed.starts_with("/*") {
-            let end = trimmed.find("*/");
-            if end.is_some_and(|end| end + "*/".len() != trimmed.len()) {
+        let comment = match in_comment {
+            true => Some(trimmed),
+            false => trimmed.strip_prefix("/*"),
+        };
+        if let Some(comment) = comment {
+            let end = comment.find("*/");
+            if end.is_some_and(|end| end + "*/".len() != comment.len()) {
                 return None;
             }
             in_comment = end.is_none();
@@ -52,6 +56,10 @@ fn may_continue(line: &str, language: Language) -> bool {
     let comment = line
         .rfind("/*")
         .is_some_and(|start| !line[start..].contains("*/"));
-    let template = language == Language::JavaScript && line.matches('`').count() % 2 == 1;
-    comment || template || line.ends_with('\\')
+    let count = |part: &str| line.matches(part).count();
+    // An open template, the code of an open placeholder, or a backtick that is text.
+    let template = count("`") % 2 == 1
+        || (count("`") > 0 && count("${") > count("}"))
+        || ["'`'", "\"`\""].iter().any(|quoted| line.contains(quoted));
+    comment || (language == Language::JavaScript && template) || line.ends_with('\\')
 }

@@ -240,6 +240,10 @@ fn generate_glue(wasm: &Path, package: &Path) -> Result<()> {
     if is_complete && fs::read_to_string(&made_from).is_ok_and(|made_from| made_from == hash) {
         return Ok(());
     }
+    // Before anything changes: what is left of a build that fails has no stamp.
+    if made_from.exists() {
+        fs::remove_file(&made_from)?;
+    }
     if package.exists() {
         fs::remove_dir_all(package)?;
     }

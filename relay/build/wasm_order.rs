@@ -314,5 +314,7 @@ fn write(
             other => bail!("an unknown section: {other:?}"),
         }
     }
-    Ok(to.finish())
+    let written = to.finish();
+    wasmparser::validate(&written).context("the sorted module is not valid")?;
+    Ok(written)
 }
