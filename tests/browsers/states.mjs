@@ -617,7 +617,7 @@ async function visit(name, { options: { internet = false, ...options }, arrive }
   }
 }
 
-/** Visits the states in turn until none is left, with a relay and another browser of its own. Returns how many failed. */
+/** Visits all states in turn, with a relay and another browser of its own. Returns how many failed. */
 async function visitInTurn(left) {
   const relays = { usual: new Relay(relayProgram) };
   let others = null;
