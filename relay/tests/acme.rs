@@ -8,8 +8,9 @@ use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, process::Stdio
 
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use support::{
+    free_port::free_port,
     http::{Response, exchange, get, request_text},
-    installed::{are_installed, free_port, until_listening},
+    installed::{are_installed, until_listening},
     test_folder::TestFolder,
     text_of,
     tls::{Authority, secure_get},
@@ -60,7 +61,7 @@ async fn certificate_is_ordered_and_kept() {
     let root_file = folder.file("root.pem", &authority.pem);
 
     let [directory, management, dns, dns_management, port, unused] =
-        std::array::from_fn(|_| free_port());
+        std::array::from_fn(|_| free_port().expect("a free port"));
     let config = serde_json::json!({ "pebble": {
         "listenAddress": directory.to_string(),
         "managementListenAddress": management.to_string(),

@@ -16,8 +16,9 @@ use relay::{Config, Relay};
 use rustls::pki_types::CertificateDer;
 use support::{
     PATIENCE,
+    free_port::free_port,
     http::{Response, socket_of},
-    installed::{are_installed, free_port, search_path, until_listening},
+    installed::{are_installed, search_path, until_listening},
     test_folder::TestFolder,
     text_of,
     tls::{Authority, secure_get},
@@ -65,7 +66,7 @@ impl Deployment {
     async fn start(path: &str, configure: impl FnOnce(&TestFolder, &Site) -> Command) -> Self {
         let (folder, authority) = (TestFolder::new(), Authority::new());
         let (certificate, key) = authority.issue(&[NAME]);
-        let port = free_port();
+        let port = free_port().expect("a free port");
         let mut config = Config::for_tests(1);
         let url = format!("https://{NAME}:{}{path}", port.port());
         config.announce = vec![url.parse().expect("a URL")];

@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import WebSocket from "ws";
 
 /** How long a browser has to start and to answer, ms. */
@@ -28,11 +28,16 @@ export function installed(...names) {
   return null;
 }
 
-/** A free port of this computer. */
+/**
+ * A port of this computer that the system gives to no other program for a minute: a connection that its server closed first
+ * keeps it in TIME-WAIT (RFC 9293, section 3.6.1). Servers that name it can bind it.
+ */
 export async function freePort() {
-  const server = createServer();
+  const server = createServer((socket) => socket.end());
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address();
+  const client = connect(port, "127.0.0.1").resume();
+  await new Promise((resolve, reject) => client.once("close", resolve).once("error", reject));
   await new Promise((resolve) => server.close(resolve));
   return port;
 }

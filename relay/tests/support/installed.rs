@@ -1,10 +1,6 @@
-//! The programs and free ports of this computer.
+//! The programs of this computer.
 
-use std::{
-    env,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    time::Duration,
-};
+use std::{env, net::SocketAddr, time::Duration};
 
 use tokio::{
     net::TcpStream,
@@ -28,12 +24,6 @@ pub(crate) fn are_installed(programs: &[&str]) -> bool {
         println!("skipped: {program} is not installed");
     }
     missing.is_none()
-}
-
-/// A port of 127.0.0.1 that no program uses.
-pub(crate) fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("it is bound")
 }
 
 /// Waits until a program accepts connections.

@@ -2,9 +2,11 @@
 //! test file uses only a part of it.
 #![allow(dead_code, clippy::wildcard_enum_match_arm)]
 
-// The load client has it, too.
+// The load client has these, too.
 #[path = "../../../tests/load/src/dial_from.rs"]
 mod dial_from;
+#[path = "../../../tests/load/src/free_port.rs"]
+pub(crate) mod free_port;
 pub(crate) mod http;
 pub(crate) mod installed;
 // The unit tests have it, too.

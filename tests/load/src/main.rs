@@ -10,6 +10,7 @@
 mod arrivals;
 mod attacks;
 mod dial_from;
+mod free_port;
 mod keepers;
 mod nginx;
 mod process;

@@ -1,11 +1,6 @@
 //! nginx in front of a relay, with TLS and the configuration of `relay/packaging`.
 
-use std::{
-    fs,
-    net::{Ipv4Addr, TcpListener},
-    process::Stdio,
-    time::Duration,
-};
+use std::{fs, net::Ipv4Addr, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use libp2p::{Multiaddr, multiaddr::Protocol};
@@ -18,6 +13,7 @@ use tokio::{
 };
 
 use crate::{
+    free_port::free_port,
     process::{RelayProcess, Start},
     target::Target,
 };
@@ -37,7 +33,7 @@ pub(crate) struct Nginx {
 
 /// Starts a relay, and nginx in front of it.
 pub(crate) async fn start(start: Start<'_>) -> Result<(RelayProcess, Nginx)> {
-    let port = free_port()?;
+    let port = free_port()?.port();
     let url = format!("https://{NAME}:{port}");
     let start = Start {
         announce: Some(&url),
@@ -117,11 +113,6 @@ pub(crate) async fn start(start: Start<'_>) -> Result<(RelayProcess, Nginx)> {
         _folder: folder,
     };
     Ok((relay, nginx))
-}
-
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?.port())
 }
 
 /// Where programs are. Debian installs nginx where only root looks for it.
