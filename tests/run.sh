@@ -386,6 +386,8 @@ bench() {
   # HEARTCHAIN_RELAY names the relay of another build, to compare two in turns.
   part "bench (typing meanwhile)" env HEARTCHAIN_BENCH=1 \
     cargo test --workspace --test end_to_end -- --nocapture typing_works
+  part "bench (20 tabs on one computer)" env HEARTCHAIN_BENCH=1 \
+    cargo test --workspace --test end_to_end -- --nocapture many_tabs
   part "bench (the page)" env HEARTCHAIN_BENCH=20 \
     cargo test --workspace --test end_to_end -- --nocapture figures long_busy_chain
   part "bench (a slow phone)" env HEARTCHAIN_BENCH=5 cargo test --workspace --test end_to_end -- --nocapture phone

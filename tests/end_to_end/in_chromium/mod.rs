@@ -2,6 +2,7 @@
 
 mod accessibility;
 mod archive;
+mod busy_room;
 mod channel_flood;
 mod clocks;
 mod crowd;
