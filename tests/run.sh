@@ -319,6 +319,10 @@ networks_are_available() {
 soak() {
   part "soak (streams, connections)" env WEBRTC_SOAK=1 WASM_BINDGEN_TEST_TIMEOUT=1800 \
     wasm-pack test --headless --chrome wasm-node/webrtc --test growth
+  part "soak (a keeper killed 50 times)" env HEARTCHAIN_KILLS=50 \
+    cargo test -p keeper --test process -- --nocapture killed
+  part "soak (a room without tabs for ten minutes)" env HEARTCHAIN_ABSENCE=600 \
+    cargo test --workspace --test end_to_end -- --nocapture keeper_keeps_the_room
   part "soak (a browser killed 50 times)" env HEARTCHAIN_SOAK=50 \
     cargo test --workspace --test end_to_end -- --nocapture killed
 }

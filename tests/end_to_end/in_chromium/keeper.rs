@@ -1,7 +1,7 @@
 //! A keeper beside tabs: it keeps a room while no tab is open, tabs reach it at its own addresses, and the terminals of the
 //! tutorial agree with a tab.
 
-use std::time::Duration;
+use std::{env, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use heartchain_chain::room_key::RoomKey;
@@ -45,6 +45,12 @@ async fn until_direct(tab: &Tab, keeper: &mut Keeper) -> Result<()> {
     Ok(())
 }
 
+/// How long no tab is open: `HEARTCHAIN_ABSENCE` seconds.
+fn absence() -> Result<Duration> {
+    let seconds = env::var("HEARTCHAIN_ABSENCE").map_or(Ok(0), |seconds| seconds.parse())?;
+    Ok(Duration::from_secs(seconds))
+}
+
 #[tokio::test]
 async fn keeper_keeps_the_room_without_tabs() -> Outcome {
     run_test(async |env: &mut TestEnv| {
@@ -61,6 +67,7 @@ async fn keeper_keeps_the_room_without_tabs() -> Outcome {
         keeper
             .until("peers", |event| event["connected"] == 0)
             .await?;
+        sleep(absence()?).await;
 
         // It is there after a power cut, too. The tab that comes has a storage of its own.
         let data = keeper.kill().await?;
