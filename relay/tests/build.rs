@@ -15,8 +15,8 @@ mod wasm_order;
 use comments::{Language, without_comments};
 use wasm_encoder::{
     CodeSection, ConstExpr, ElementSection, Elements, EntityType, ExportKind, ExportSection,
-    Function, FunctionSection, ImportSection, Module, RefType, TableSection, TableType,
-    TypeSection, ValType,
+    Function, FunctionSection, ImportSection, MemArg, MemorySection, MemoryType, Module, RefType,
+    TableSection, TableType, TypeSection, ValType,
 };
 use wasmparser::{ElementItems, Operator, Parser, Payload};
 
@@ -144,6 +144,55 @@ fn equal_functions_are_kept_once() {
     let after = wasm_order::reorder(&before).expect("a module");
     assert_eq!((count(&before), count(&after)), (8, 5));
     assert_eq!(behaviour(&after), behaviour(&before));
+}
+
+#[test]
+fn alignment_is_left_out_and_no_offset() {
+    let mut types = TypeSection::new();
+    types.ty().function([], []);
+    let mut functions = FunctionSection::new();
+    let mut code = CodeSection::new();
+    // Only the first two differ in nothing but the alignment.
+    for (offset, align) in [(8, 2), (8, 0), (12, 2)] {
+        functions.function(0);
+        let mut body = Function::new([]);
+        let access = MemArg {
+            offset,
+            align,
+            memory_index: 0,
+        };
+        body.instructions()
+            .i32_const(0)
+            .i32_load(access)
+            .drop()
+            .end();
+        code.function(&body);
+    }
+    let mut memories = MemorySection::new();
+    memories.memory(MemoryType {
+        minimum: 1,
+        maximum: None,
+        memory64: false,
+        shared: false,
+        page_size_log2: None,
+    });
+    let mut before = Module::new();
+    before.section(&types).section(&functions);
+    before.section(&memories).section(&code);
+
+    let after = wasm_order::reorder(&before.finish()).expect("a module");
+    let mut loads = Vec::new();
+    for payload in Parser::new(0).parse_all(&after) {
+        if let Payload::CodeSectionEntry(body) = payload.expect("a valid module") {
+            let operators = body.get_operators_reader().expect("code").into_iter();
+            loads.extend(operators.flatten().filter_map(|operator| match operator {
+                Operator::I32Load { memarg } => Some((memarg.offset, memarg.align)),
+                _ => None,
+            }));
+        }
+    }
+    loads.sort_unstable();
+    assert_eq!(loads, [(8, 0), (12, 0)]);
 }
 
 #[test]
