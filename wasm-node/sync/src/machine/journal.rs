@@ -64,6 +64,8 @@ impl Journal {
         let author = key.author();
         let mut heights = OwnReadingHeights::default();
         heights.follow(author, Vec::new());
+        let mut by_author = LiteMap::new();
+        by_author.insert(author, 0);
         Self {
             rows: Vec::new(),
             lost: 0,
@@ -74,7 +76,7 @@ impl Journal {
                 from: 0,
                 until: 0,
             },
-            by_author: LiteMap::from_iter([(author, 0)]),
+            by_author,
             moved: HashMap::new(),
             origins: HashMap::new(),
             unlinked: BTreeSet::new(),
