@@ -18,6 +18,8 @@ mod comments;
 mod progress;
 #[path = "build/wasm.rs"]
 mod wasm;
+#[path = "build/wasm_names.rs"]
+mod wasm_names;
 #[path = "build/wasm_order.rs"]
 mod wasm_order;
 

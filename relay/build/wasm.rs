@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use wasm_bindgen_cli_support::Bindgen;
 
-use crate::{assets::sha256, progress::report_progress, wasm_order};
+use crate::{assets::sha256, progress::report_progress, wasm_names::ShortNames, wasm_order};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -229,6 +229,7 @@ fn generate_glue(wasm: &Path, package: &Path) -> Result<()> {
         SAFE_EXPORT,
         &NOT_DECLARED.concat(),
         names,
+        include_str!("wasm_names.rs"),
         include_str!("wasm_order.rs"),
     ]
     .concat();
@@ -259,12 +260,23 @@ fn generate_glue(wasm: &Path, package: &Path) -> Result<()> {
         .generate(package)
         .context("wasm-bindgen cannot generate the glue")?;
     if is_release() && !keeps_names() {
-        let wasm = package.join("wasm_node_bg.wasm");
-        fs::write(&wasm, wasm_order::reorder(&fs::read(&wasm)?)?)?;
+        make_smaller(package)?;
     }
     load_once(&package.join("wasm_node.js"))?;
     adapt_types(&package.join("wasm_node.d.ts"))?;
     fs::write(&made_from, hash)?;
+    Ok(())
+}
+
+/// Changes nothing about the wasm and its glue but how well they compress.
+fn make_smaller(package: &Path) -> Result<()> {
+    let [wasm, glue, types] = PACKAGE_FILES.map(|name| package.join(name));
+    let module = fs::read(&wasm)?;
+    let mut names = ShortNames::new(&module, &fs::read_to_string(&glue)?)?;
+    fs::write(&wasm, wasm_order::reorder(&names.in_module(&module)?)?)?;
+    for text in [glue, types, package.join("wasm_node_bg.wasm.d.ts")] {
+        fs::write(&text, names.in_text(&fs::read_to_string(&text)?))?;
+    }
     Ok(())
 }
 

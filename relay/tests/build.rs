@@ -9,14 +9,16 @@
 
 #[path = "../build/comments.rs"]
 mod comments;
+#[path = "../build/wasm_names.rs"]
+mod wasm_names;
 #[path = "../build/wasm_order.rs"]
 mod wasm_order;
 
 use comments::{Language, without_comments};
 use wasm_encoder::{
     CodeSection, ConstExpr, ElementSection, Elements, EntityType, ExportKind, ExportSection,
-    Function, FunctionSection, ImportSection, Module, RefType, TableSection, TableType,
-    TypeSection, ValType,
+    Function, FunctionSection, ImportSection, MemArg, MemorySection, MemoryType, Module, RefType,
+    TableSection, TableType, TypeSection, ValType,
 };
 use wasmparser::{ElementItems, Operator, Parser, Payload};
 
@@ -144,6 +146,101 @@ fn equal_functions_are_kept_once() {
     let after = wasm_order::reorder(&before).expect("a module");
     assert_eq!((count(&before), count(&after)), (8, 5));
     assert_eq!(behaviour(&after), behaviour(&before));
+}
+
+#[test]
+fn names_lose_their_hashes_and_stay_different() {
+    let mut types = TypeSection::new();
+    types.ty().function([], []);
+    let mut imports = ImportSection::new();
+    for name in ["get_0123456789abcdef", "get_fedcba9876543210", "log"] {
+        imports.import("host", name, EntityType::Function(0));
+    }
+    let mut exports = ExportSection::new();
+    // The last one ends with too few digits, and the one before is nothing but digits.
+    for (name, index) in [
+        ("h00000000000000aa", 2),
+        ("00000000000000aa", 1),
+        ("h0aa", 0),
+    ] {
+        exports.export(name, ExportKind::Func, index);
+    }
+    let mut module = Module::new();
+    module.section(&types).section(&imports).section(&exports);
+    let module = module.finish();
+    let glue =
+        "const get_0 = { get_0123456789abcdef: 1, get_fedcba9876543210: wasm.h00000000000000aa };";
+
+    let mut names = wasm_names::ShortNames::new(&module, glue).expect("a module");
+    assert_eq!(
+        names.in_text(glue),
+        "const get_0 = { get_1: 1, get_2: wasm.h0 };"
+    );
+    let after = names.in_module(&module).expect("a module");
+    let (mut imported, mut exported) = (Vec::new(), Vec::new());
+    for payload in Parser::new(0).parse_all(&after) {
+        match payload.expect("a valid module") {
+            Payload::ImportSection(from) => {
+                imported.extend(from.into_iter().flatten().map(|import| import.name));
+            }
+            Payload::ExportSection(from) => {
+                let all = from.into_iter().flatten();
+                exported.extend(all.map(|export| (export.name, export.index)));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(imported, ["get_1", "get_2", "log"]);
+    assert_eq!(exported, [("h0", 2), ("00000000000000aa", 1), ("h0aa", 0)]);
+}
+
+#[test]
+fn alignment_is_left_out_and_no_offset() {
+    let mut types = TypeSection::new();
+    types.ty().function([], []);
+    let mut functions = FunctionSection::new();
+    let mut code = CodeSection::new();
+    // Only the first two differ in nothing but the alignment.
+    for (offset, align) in [(8, 2), (8, 0), (12, 2)] {
+        functions.function(0);
+        let mut body = Function::new([]);
+        let access = MemArg {
+            offset,
+            align,
+            memory_index: 0,
+        };
+        body.instructions()
+            .i32_const(0)
+            .i32_load(access)
+            .drop()
+            .end();
+        code.function(&body);
+    }
+    let mut memories = MemorySection::new();
+    memories.memory(MemoryType {
+        minimum: 1,
+        maximum: None,
+        memory64: false,
+        shared: false,
+        page_size_log2: None,
+    });
+    let mut before = Module::new();
+    before.section(&types).section(&functions);
+    before.section(&memories).section(&code);
+
+    let after = wasm_order::reorder(&before.finish()).expect("a module");
+    let mut loads = Vec::new();
+    for payload in Parser::new(0).parse_all(&after) {
+        if let Payload::CodeSectionEntry(body) = payload.expect("a valid module") {
+            let operators = body.get_operators_reader().expect("code").into_iter();
+            loads.extend(operators.flatten().filter_map(|operator| match operator {
+                Operator::I32Load { memarg } => Some((memarg.offset, memarg.align)),
+                _ => None,
+            }));
+        }
+    }
+    loads.sort_unstable();
+    assert_eq!(loads, [(8, 0), (12, 0)]);
 }
 
 #[test]

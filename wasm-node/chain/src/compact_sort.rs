@@ -6,6 +6,8 @@
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
+use litemap::LiteMap;
+
 /// Sorts ascending. Equal elements keep their order.
 pub fn sort<T: Ord>(items: &mut [T]) {
     sort_by(items, T::cmp);
@@ -26,6 +28,26 @@ pub fn sort_by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
         },
     );
     apply(order, &mut |one, other| items.swap(one, other));
+}
+
+/// Adds entries to a table, of several with one key the last. For entries that ascend and come behind those of the table,
+/// this is fast, as `LiteMap::extend` is; that one contains a sort for each type of entries.
+pub fn extend<K: Ord, V>(table: &mut LiteMap<K, V>, entries: impl IntoIterator<Item = (K, V)>) {
+    let mut others = Vec::new();
+    for (key, value) in entries {
+        others.extend(table.try_append(key, value));
+    }
+    if others.is_empty() {
+        return;
+    }
+    let mut all = core::mem::take(table).into_tuple_vec();
+    all.append(&mut others);
+    sort_by(&mut all, |(one, _), (other, _)| one.cmp(other));
+    for (key, value) in all {
+        if let Some((key, value)) = table.try_append(key, value) {
+            table.insert(key, value);
+        }
+    }
 }
 
 /// The positions of `count` elements in ascending order of the elements.
@@ -51,7 +73,7 @@ fn apply(mut order: Vec<usize>, swap: &mut dyn FnMut(usize, usize)) {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
+    use alloc::{collections::BTreeMap, vec::Vec};
     use core::cmp::Reverse;
 
     use proptest::prelude::*;
@@ -73,6 +95,16 @@ mod tests {
             expected.sort_by_key(|(key, _)| Reverse(*key));
             sort_by_key(&mut sorted, |(key, _)| Reverse(*key));
             prop_assert_eq!(sorted, expected);
+        }
+
+        #[test]
+        fn a_table_has_the_last_entry_of_each_key(parts: Vec<Vec<(u8, u16)>>) {
+            let (mut table, mut expected) = (LiteMap::new(), BTreeMap::new());
+            for part in parts {
+                extend(&mut table, part.iter().copied());
+                expected.extend(part);
+                prop_assert!(table.iter().eq(&expected));
+            }
         }
     }
 }

@@ -14,7 +14,8 @@
 //! 5. [`difficulty`] and [`validate`]: the work that a block needs, and the rules for headers.
 //! 6. [`mining`]: the search for a nonce.
 //! 7. [`tree`] and [`mempool`]: the state of a peer, which is all known blocks and the readings that wait for one.
-//!    [`compact_sort`]: sorts that add little to a download.
+//!    [`compact_sort`]: sorts that add little to a download. [`base64url`]: a decoder that adds little. [`ordered`]: sets that
+//!    add little.
 #![no_std]
 
 extern crate alloc;
@@ -51,7 +52,9 @@ pub mod validate;
 pub mod mining;
 
 mod authors;
+pub mod base64url;
 pub mod compact_sort;
+pub mod ordered;
 pub mod tree;
 
 pub mod mempool;

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::{
+    base64url,
     hash::{BlockHash, bytes_newtype},
     key::Author,
 };
@@ -117,8 +118,7 @@ impl RoomKey {
         if let Some(character) = token.chars().find(is_foreign) {
             return Err(TokenError::Character { character });
         }
-        let bytes = BASE64URL_NOPAD.decode(token.as_bytes());
-        let bytes = bytes.map_err(|_| TokenError::Checksum)?;
+        let bytes = base64url::decode(token).ok_or(TokenError::Checksum)?;
         let (key, checksum) = bytes.split_first_chunk().ok_or(TokenError::Checksum)?;
         let key = Self(*key);
         if checksum == key.checksum() {

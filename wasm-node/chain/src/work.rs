@@ -243,6 +243,14 @@ impl Work {
         Self(self.0.saturating_sub(other.0))
     }
 
+    pub(crate) fn to_be_bytes(self) -> [u8; Self::LEN] {
+        self.0.to_be_bytes()
+    }
+
+    pub(crate) fn from_be_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(U256::from_be_bytes(bytes))
+    }
+
     /// The encoding: 32 bytes, little-endian.
     #[must_use]
     pub fn to_le_bytes(&self) -> [u8; Self::LEN] {

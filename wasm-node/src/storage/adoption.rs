@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use heartchain_chain::{key::SecretKey, reading::Reading, room::Room};
+use heartchain_chain::{compact_sort, key::SecretKey, reading::Reading, room::Room};
 use heartchain_sync::io::JournalEntry;
 use litemap::LiteMap;
 
@@ -130,7 +130,7 @@ fn merge(
         keys.insert(from, seed);
     }
     let mut journal: LiteMap<u64, JournalEntry> = mirrored.entries;
-    journal.extend(stored.journal);
+    compact_sort::extend(&mut journal, stored.journal);
     let replaced: HashSet<u64> = journal
         .values()
         .filter_map(|entry| entry.replaces)

@@ -16,6 +16,7 @@ use std::{
     rc::Rc,
 };
 
+use heartchain_chain::compact_sort;
 use heartchain_peer::records;
 use heartchain_sync::io::JournalEntry;
 use litemap::LiteMap;
@@ -96,7 +97,7 @@ impl Mirror {
         let before = page::pages(&contents.entries);
         let len = contents.journal_len.unwrap_or_default();
         contents.journal_len = Some(len.max(last.saturating_add(1)));
-        contents.entries.extend(entries.iter().copied());
+        compact_sort::extend(&mut contents.entries, entries.iter().copied());
         let excess = contents.entries.len().saturating_sub(MAX_MIRRORED_ENTRIES);
         let oldest = contents.entries.get_indexed(excess);
         if let Some(oldest) = oldest.map(|(position, _)| *position) {
@@ -116,7 +117,8 @@ impl Mirror {
             contents.dropped,
         );
         if unconfirmed.len() <= MAX_MIRRORED_ENTRIES {
-            contents.entries = unconfirmed.iter().copied().collect();
+            contents.entries.clear();
+            compact_sort::extend(&mut contents.entries, unconfirmed.iter().copied());
             contents.dropped = 0;
         } else if let Some((oldest, _)) = unconfirmed.first() {
             contents.entries.retain(|position, _| position >= oldest);
@@ -227,7 +229,7 @@ pub(super) fn read(database: &str) -> MirrorContents {
         let entries = entries.unwrap_or_default();
         let missing = u64::from(count).saturating_sub(entries.len() as u64);
         contents.corrupt = contents.corrupt.saturating_add(missing);
-        contents.entries.extend(entries);
+        compact_sort::extend(&mut contents.entries, entries);
     }
     contents
 }

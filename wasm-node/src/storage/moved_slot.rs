@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use heartchain_chain::{hash::RoomId, profile::Profile};
+use heartchain_chain::{compact_sort, hash::RoomId, profile::Profile};
 use heartchain_sync::io::JournalEntry;
 use litemap::LiteMap;
 use wasm_bindgen::JsValue;
@@ -219,7 +219,9 @@ async fn compare(name: &str, identity: &MovedIdentity) -> Comparison {
         };
     };
     let keys = keys_by_position([(0, first)].into_iter().chain(keys));
-    let journal: LiteMap<u64, JournalEntry> = journal.into_iter().collect();
+    let mut by_position: LiteMap<u64, JournalEntry> = LiteMap::new();
+    compact_sort::extend(&mut by_position, journal);
+    let journal = by_position;
     let end = journal.keys().next_back().map_or(0, |last| last + 1);
     let moved = keys_by_position(identity.keys.iter().copied());
     // A key that only one of both has must sign only what only that one has.

@@ -90,7 +90,9 @@ async fn hold_all(
     let mut numbers = slots_on_disk().await.remove(&room).unwrap_or_default();
     if let Some(list) = list {
         let listed = list.slots(room).await?;
-        numbers.extend(listed.into_iter().map(|number| (number, ())));
+        for number in listed {
+            numbers.insert(number, ());
+        }
     }
     let numbers: Vec<u32> = numbers.keys().copied().collect();
     let mut held = Vec::new();

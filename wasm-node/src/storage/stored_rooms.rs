@@ -43,7 +43,9 @@ pub(crate) async fn stored_rooms() -> Vec<StoredRoom> {
     let on_disk = slots_on_disk().await;
     let mut rooms: LiteMap<RoomId, RoomRecord> = LiteMap::new();
     if let Some(list) = &list {
-        rooms.extend(list.all().await.unwrap_or_default());
+        for (room, record) in list.all().await.unwrap_or_default() {
+            rooms.insert(room, record);
+        }
     }
     for (room, numbers) in on_disk {
         if rooms.contains_key(&room) {

@@ -160,7 +160,7 @@ impl<P: Copy + Ord + Debug> Restore<P> {
 
     /// Adds journal entries with their positions. Entries missing in between are taken from the chain if it has them.
     pub fn journal(&mut self, entries: impl IntoIterator<Item = (u64, JournalEntry)>) {
-        self.journal.extend(entries);
+        compact_sort::extend(&mut self.journal, entries);
     }
 
     /// Sets the journal's length according to a copy outside of the store. Entries missing below it are lost,
@@ -372,14 +372,17 @@ impl<P: Copy + Ord + Debug> Restore<P> {
     fn fill_journal_gaps(&mut self) {
         let end = self.journal_end();
         let own_on_chain = core::mem::take(&mut self.own_on_chain).into_iter();
-        let missing: LiteMap<u64, JournalEntry> = own_on_chain
-            .filter(|(position, _)| *position < end && !self.journal.contains_key(position))
-            .collect();
+        let mut missing: LiteMap<u64, JournalEntry> = LiteMap::new();
+        compact_sort::extend(
+            &mut missing,
+            own_on_chain
+                .filter(|(position, _)| *position < end && !self.journal.contains_key(position)),
+        );
         let operations: Vec<StoreOperation> = missing
             .iter()
             .map(|(position, entry)| StoreOperation::PutJournal(*position, *entry))
             .collect();
-        self.journal.extend(missing);
+        compact_sort::extend(&mut self.journal, missing);
         if !operations.is_empty() {
             self.machine.parts.ctx.write(operations);
         }

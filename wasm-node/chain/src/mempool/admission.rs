@@ -150,7 +150,7 @@ impl Mempool {
             });
         }
         let is_contiguous = queue.map_or(seq == 0, |queue| queue.is_contiguous(seq));
-        let oldest_gap = self.gapped_newcomers.first().copied();
+        let oldest_gap = self.gapped_newcomers.first();
         if !is_contiguous && self.newcomer_gaps >= MAX_NEWCOMER_GAPS {
             let oldest = oldest_gap.filter(|(_, other)| *other != author);
             return oldest.map_or(Err(MempoolError::NewcomersFull), |(_, other)| {
@@ -164,7 +164,7 @@ impl Mempool {
         if let Some((_, other)) = stale {
             return Ok(Admission::Evict(other));
         }
-        let fuller = self.fullest_newcomers.last().copied();
+        let fuller = self.fullest_newcomers.last();
         match fuller.filter(|(count, _, other)| *other != author && *count > waiting + 1) {
             Some((_, _, other)) => Ok(Admission::Evict(other)),
             None if waiting == 0 => self
@@ -185,8 +185,8 @@ impl Mempool {
         let span = newest.1.saturating_sub(oldest.1).saturating_add(1);
         let within = splitmix64(self.seed.wrapping_add(self.arrivals)) % span;
         let from = (1, oldest.1 + within, Author::new([0; 32]));
-        let chosen = self.fullest_newcomers.range(from..).next();
-        chosen.or(Some(oldest)).map(|(_, _, author)| *author)
+        let chosen = self.fullest_newcomers.starting_at(from).next();
+        chosen.or(Some(oldest)).map(|(_, _, author)| author)
     }
 
     /// Picks the author whose last reading is evicted from a full mempool: one with a reading that is stale behind a
@@ -200,12 +200,12 @@ impl Mempool {
     ) -> Result<Author, MempoolError> {
         let oldest_gap = self.gapped.iter().find(|(_, other)| *other != author);
         if let Some((_, other)) = oldest_gap.filter(|(since, _)| is_stale(*since, now)) {
-            return Ok(*other);
+            return Ok(other);
         }
         let waiting = queue.map_or(0, |queue| queue.by_seq.len());
         let fullest = self.fullest.iter().rev();
         let fuller = fullest
-            .map(|(count, _, other)| (*count, *other))
+            .map(|(count, _, other)| (count, other))
             .find(|(_, other)| *other != author)
             .filter(|(count, _)| author == self.own || *count > waiting);
         match fuller {

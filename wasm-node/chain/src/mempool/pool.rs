@@ -1,36 +1,38 @@
 //! What the mempool stores: the queues of all authors and the indexes over them. Every change of a queue goes through
 //! [`Mempool::update_queue`], which keeps the indexes consistent.
 
-use alloc::collections::{BTreeMap, BTreeSet};
-
 use hashbrown::HashMap;
 use litemap::LiteMap;
 
 use super::queue::Queue;
-use crate::{hash::ReadingId, key::Author, reading::Reading, time::MonotonicMillis};
+use crate::{
+    hash::ReadingId, key::Author, ordered::OrderedSet, reading::Reading, time::MonotonicMillis,
+};
 
 /// Verified readings that wait for a block, with the indexes for eviction and for block templates.
 #[derive(Clone, Debug)]
 pub struct Mempool {
     /// The key of this peer, whose readings are never evicted.
     pub(super) own: Author,
-    pub(super) queues: BTreeMap<Author, Queue>,
+    pub(super) queues: HashMap<Author, Queue>,
+    /// The authors of all queues.
+    pub(super) authors: OrderedSet<Author>,
     pub(super) ids: HashMap<ReadingId, (Author, u64)>,
     pub(super) newcomer_readings: usize,
     /// Number of newcomers' readings behind a gap.
     pub(super) newcomer_gaps: usize,
     /// Queues of newcomers, ordered by [`Queue::size_rank`].
-    pub(super) fullest_newcomers: BTreeSet<(usize, u64, Author)>,
+    pub(super) fullest_newcomers: OrderedSet<(usize, u64, Author)>,
     /// Authors with a reading behind a gap, by the arrival of the first such reading. Without `own`.
-    pub(super) gapped: BTreeSet<(MonotonicMillis, Author)>,
+    pub(super) gapped: OrderedSet<(MonotonicMillis, Author)>,
     /// The newcomers in `gapped`.
-    pub(super) gapped_newcomers: BTreeSet<(MonotonicMillis, Author)>,
+    pub(super) gapped_newcomers: OrderedSet<(MonotonicMillis, Author)>,
     /// Queues ordered by [`Queue::size_rank`]. Without `own`.
-    pub(super) fullest: BTreeSet<(usize, u64, Author)>,
+    pub(super) fullest: OrderedSet<(usize, u64, Author)>,
     /// Authors whose next reading is waiting, by its arrival.
-    pub(super) heads: BTreeSet<(MonotonicMillis, Author)>,
+    pub(super) heads: OrderedSet<(MonotonicMillis, Author)>,
     /// Authors with waiting readings but not their next one, by the arrival of the first.
-    pub(super) missing_next: BTreeSet<(MonotonicMillis, Author)>,
+    pub(super) missing_next: OrderedSet<(MonotonicMillis, Author)>,
     /// Displaced readings, each with the height of the tip when it was displaced.
     pub(super) displaced: LiteMap<ReadingId, (Reading, u64)>,
     /// Number of readings inserted so far.
@@ -47,16 +49,17 @@ impl Mempool {
         Self {
             own,
             seed,
-            queues: BTreeMap::new(),
+            queues: HashMap::new(),
+            authors: OrderedSet::default(),
             ids: HashMap::new(),
             newcomer_readings: 0,
             newcomer_gaps: 0,
-            fullest_newcomers: BTreeSet::new(),
-            gapped: BTreeSet::new(),
-            gapped_newcomers: BTreeSet::new(),
-            fullest: BTreeSet::new(),
-            heads: BTreeSet::new(),
-            missing_next: BTreeSet::new(),
+            fullest_newcomers: OrderedSet::default(),
+            gapped: OrderedSet::default(),
+            gapped_newcomers: OrderedSet::default(),
+            fullest: OrderedSet::default(),
+            heads: OrderedSet::default(),
+            missing_next: OrderedSet::default(),
             displaced: LiteMap::new(),
             arrivals: 0,
         }
@@ -108,8 +111,9 @@ impl Mempool {
 
     /// All waiting readings, ordered by author and `seq`.
     pub fn iter(&self) -> impl Iterator<Item = &Reading> {
-        self.queues
-            .values()
+        self.authors
+            .iter()
+            .filter_map(|author| self.queues.get(&author))
             .flat_map(|queue| queue.by_seq.values())
             .map(|waiting| &waiting.reading)
     }
@@ -128,7 +132,10 @@ impl Mempool {
         });
         self.unindex(author, &queue);
         apply(&mut queue);
-        if !queue.by_seq.is_empty() {
+        if queue.by_seq.is_empty() {
+            self.authors.remove(&author);
+        } else {
+            self.authors.insert(author);
             self.index(author, &queue);
             self.queues.insert(author, queue);
         }

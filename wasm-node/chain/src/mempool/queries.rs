@@ -37,7 +37,7 @@ impl Mempool {
         self.heads
             .iter()
             .find(|(_, author)| *author != self.own)
-            .map(|(since, _)| *since)
+            .map(|(since, _)| since)
     }
 
     /// Start of the oldest gap that began after `asked`. A gap means that a later reading of an author is waiting, but
@@ -46,9 +46,9 @@ impl Mempool {
     pub fn oldest_gap_since(&self, asked: MonotonicMillis) -> Option<MonotonicMillis> {
         let from = (asked.saturating_add(1), Author::new([0; 32]));
         self.missing_next
-            .range(from..)
+            .starting_at(from)
             .next()
-            .map(|(since, _)| *since)
+            .map(|(since, _)| since)
     }
 
     /// The readings for the next block, at most [`MAX_AUTHOR_READINGS`] of an author: first this peer's own, then round
@@ -64,7 +64,7 @@ impl Mempool {
             .heads
             .iter()
             .filter(|(_, author)| *author != self.own)
-            .filter_map(|(_, author)| self.queues.get(author))
+            .filter_map(|(_, author)| self.queues.get(&author))
             .map(|queue| {
                 let minable = queue.minable().take(MAX_AUTHOR_READINGS);
                 Box::new(minable) as Box<dyn Iterator<Item = &PoolEntry>>
@@ -87,11 +87,12 @@ impl Mempool {
     #[must_use]
     pub fn list_after(&self, after: Option<(Author, u64)>, limit: usize) -> Vec<ListEntry> {
         let from = after.map_or(Author::new([0; 32]), |(author, _)| author);
-        self.queues
-            .range(from..)
+        self.authors
+            .starting_at(from)
+            .filter_map(|author| Some((author, self.queues.get(&author)?)))
             .flat_map(|(author, queue)| {
-                queue.by_seq.iter().map(|(seq, waiting)| ListEntry {
-                    author: *author,
+                queue.by_seq.iter().map(move |(seq, waiting)| ListEntry {
+                    author,
                     seq: *seq,
                     id: waiting.id,
                 })

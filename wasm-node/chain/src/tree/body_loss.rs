@@ -58,7 +58,7 @@ impl Tree {
                 continue;
             }
             let rank = node.rank();
-            self.ready.remove(&rank);
+            self.ready.remove(&(rank, slot));
             self.node_mut(slot).ready = false;
             open.extend(self.children(slot));
         }

@@ -48,7 +48,7 @@ impl Tree {
     /// afterwards, because a better branch may be available.
     pub fn release_due(&mut self, now: UnixMillis) -> bool {
         let mut released = false;
-        while let Some(&(at, slot)) = self.early.first().filter(|(at, _)| *at <= now) {
+        while let Some((at, slot)) = self.early.first().filter(|(at, _)| *at <= now) {
             self.early.remove(&(at, slot));
             self.release_from(slot);
             released = true;
@@ -65,7 +65,7 @@ impl Tree {
     /// When the next held-back block is due.
     #[must_use]
     pub fn held_back_until(&self) -> Option<UnixMillis> {
-        self.early.first().map(|(at, _)| *at)
+        self.early.first().map(|(at, _)| at)
     }
 
     /// Whether this block is held back.

@@ -134,7 +134,7 @@ impl Tree {
         if self.newest_leaf != Some(parent) {
             self.flush_newest_leaf();
             let parent_rank = self.node(parent).rank();
-            self.leaves.remove(&parent_rank);
+            self.leaves.remove(&(parent_rank, parent));
         }
         let node = Node {
             hash,
@@ -170,7 +170,7 @@ impl Tree {
     /// Moves the newest leaf to the other leaves.
     pub(super) fn flush_newest_leaf(&mut self) {
         if let Some(slot) = self.newest_leaf.take() {
-            self.leaves.insert(self.node(slot).rank(), slot);
+            self.leaves.insert((self.node(slot).rank(), slot));
         }
     }
 

@@ -26,8 +26,7 @@ impl Tree {
             .leaves
             .iter()
             .rev()
-            .take_while(|(rank, _)| **rank > tip)
-            .map(|(rank, &slot)| (*rank, slot))
+            .take_while(|(rank, _)| *rank > tip)
             .find(|(_, slot)| passes(slot));
         let newest = self
             .newest_leaf

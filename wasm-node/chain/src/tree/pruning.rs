@@ -28,9 +28,7 @@ impl Tree {
             .collect();
         let tip = self.info(self.tip_slot());
         let deep: Vec<Slot> = self
-            .leaves
-            .values()
-            .copied()
+            .leaf_slots()
             .filter(|slot| !growing.contains(slot))
             .filter(|&slot| self.node(slot).index + MAX_SIDE_DEPTH < tip.index)
             .collect();
@@ -44,9 +42,7 @@ impl Tree {
         }
         while self.side_blocks() > MAX_SIDE_BLOCKS || self.side_readings() > MAX_SIDE_READINGS {
             let lightest = self
-                .leaves
-                .values()
-                .copied()
+                .leaf_slots()
                 .find(|slot| !growing.contains(slot) && !self.is_pinned(*slot));
             let Some(slot) = lightest.filter(|&slot| self.is_removable_leaf(slot)) else {
                 break;
@@ -67,8 +63,8 @@ impl Tree {
             .iter()
             .filter_map(|hash| self.by_hash.get(hash).copied())
             .collect();
-        let lightest = self.leaves.values().copied();
-        let lightest = lightest
+        let lightest = self
+            .leaf_slots()
             .filter(|slot| !growing.contains(slot))
             .find(|slot| self.is_removable_leaf(*slot));
         if let Some(slot) = lightest {
@@ -86,7 +82,7 @@ impl Tree {
             .filter_map(|hash| self.by_hash.get(hash).copied())
             .collect();
         let mut removed = Vec::new();
-        let leaves: Vec<Slot> = self.leaves.values().copied().collect();
+        let leaves: Vec<Slot> = self.leaf_slots().collect();
         for leaf in leaves {
             let mut slot = leaf;
             while !growing.contains(&slot) && self.is_removable_leaf(slot) {
@@ -144,8 +140,8 @@ impl Tree {
             self.bodiless -= 1;
         }
         self.by_hash.remove(&hash);
-        self.leaves.remove(&rank);
-        self.ready.remove(&rank);
+        self.leaves.remove(&(rank, slot));
+        self.ready.remove(&(rank, slot));
         self.windows.retain(|(cached, _)| *cached != slot);
         self.side_blocks -= 1;
         self.detach_from_parent(slot, parent, sibling);
@@ -153,7 +149,7 @@ impl Tree {
         let parent_node = self.node(parent);
         if !parent_node.on_best && parent_node.first_child == NONE {
             let rank = parent_node.rank();
-            self.leaves.insert(rank, parent);
+            self.leaves.insert((rank, parent));
         }
         parent
     }

@@ -25,12 +25,11 @@ impl Tree {
     /// The side branches with the most work, at most `limit`, each with at most `blocks` of its newest blocks.
     #[must_use]
     pub fn side_branches(&self, limit: usize, blocks: usize) -> Vec<SideBranch> {
-        self.leaves
-            .values()
+        self.leaf_slots()
             .rev()
-            .filter(|&&slot| self.node(slot).ready)
+            .filter(|&slot| self.node(slot).ready)
             .take(limit)
-            .map(|&slot| self.side_branch(slot, blocks))
+            .map(|slot| self.side_branch(slot, blocks))
             .collect()
     }
 

@@ -23,7 +23,7 @@ impl Tree {
         self.flush_newest_leaf();
         let mut invalid = Vec::new();
         loop {
-            let Some((&rank, &candidate)) = self.ready.last_key_value() else {
+            let Some((rank, candidate)) = self.ready.last() else {
                 return Advance {
                     invalid,
                     switch: None,
@@ -162,8 +162,8 @@ impl Tree {
         node.body = Body::Connected(connected);
         node.on_best = true;
         let rank = node.rank();
-        self.ready.remove(&rank);
-        self.leaves.remove(&rank);
+        self.ready.remove(&(rank, slot));
+        self.leaves.remove(&(rank, slot));
         moved
     }
 
@@ -191,9 +191,9 @@ impl Tree {
         node.body = Body::Side(side.into_boxed_slice());
         node.on_best = false;
         let rank = node.rank();
-        self.ready.insert(rank, slot);
+        self.ready.insert((rank, slot));
         if !has_children {
-            self.leaves.insert(rank, slot);
+            self.leaves.insert((rank, slot));
         }
         moved
     }
@@ -249,7 +249,7 @@ impl Tree {
             }
             let rank = node.rank();
             self.node_mut(slot).ready = true;
-            self.ready.insert(rank, slot);
+            self.ready.insert((rank, slot));
             open.extend(self.children(slot));
         }
     }

@@ -1,10 +1,6 @@
 //! What the tree stores: the arena of nodes and its indexes, and how blocks are looked up.
 
-use alloc::{
-    boxed::Box,
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    vec::Vec,
-};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 use hashbrown::{HashMap, HashSet};
 
@@ -18,6 +14,7 @@ use crate::{
     hash::{BlockHash, IdPrefix},
     header::{HEADER_VERSION, Header},
     key::Author,
+    ordered::OrderedSet,
     room::Room,
     time::UnixMillis,
     work::Work,
@@ -33,17 +30,17 @@ pub struct Tree {
     /// The best branch by height, from genesis at 0.
     pub(super) best: Vec<Slot>,
     /// Nodes off the best branch that have no children, except `newest_leaf`.
-    pub(super) leaves: BTreeMap<Rank, Slot>,
+    pub(super) leaves: OrderedSet<(Rank, Slot)>,
     /// The newest node, while it is a leaf without a body. Otherwise a branch received header by header would insert
     /// and remove an entry of `leaves` with each header.
     pub(super) newest_leaf: Option<Slot>,
     /// Nodes off the best branch that could become its tip.
-    pub(super) ready: BTreeMap<Rank, Slot>,
+    pub(super) ready: OrderedSet<(Rank, Slot)>,
     pub(super) side_blocks: usize,
     pub(super) side_readings: usize,
     pub(super) bodiless: usize,
     /// Blocks ahead of the clock, by when they become valid.
-    pub(super) early: BTreeSet<(UnixMillis, Slot)>,
+    pub(super) early: OrderedSet<(UnixMillis, Slot)>,
     /// Number of side blocks that are held back and have a body, and of their readings. They are exempt from all
     /// bounds.
     pub(super) pinned_blocks: usize,
@@ -87,13 +84,13 @@ impl Tree {
             free: Vec::new(),
             by_hash: HashMap::from_iter([(hash, GENESIS)]),
             best: alloc::vec![GENESIS],
-            leaves: BTreeMap::new(),
+            leaves: OrderedSet::default(),
             newest_leaf: None,
-            ready: BTreeMap::new(),
+            ready: OrderedSet::default(),
             side_blocks: 0,
             side_readings: 0,
             bodiless: 0,
-            early: BTreeSet::new(),
+            early: OrderedSet::default(),
             pinned_blocks: 0,
             pinned_readings: 0,
             authors: AuthorTable::default(),
@@ -103,6 +100,11 @@ impl Tree {
             invalid: HashSet::new(),
             invalid_order: VecDeque::new(),
         }
+    }
+
+    /// The nodes of `leaves`, that with the least work first.
+    pub(super) fn leaf_slots(&self) -> impl DoubleEndedIterator<Item = Slot> {
+        self.leaves.iter().map(|(_, slot)| slot)
     }
 
     /// The room that the blocks belong to.

@@ -6,7 +6,7 @@
 
 use std::str::FromStr;
 
-use data_encoding::BASE64URL_NOPAD;
+use heartchain_chain::base64url;
 use libp2p::{Multiaddr, multiaddr::Protocol, multihash::Multihash};
 
 /// Why a text cannot be parsed as a multiaddr that a browser could dial.
@@ -98,8 +98,7 @@ fn bad_value(name: &str, value: &str) -> ParseError {
 
 /// Parses a multihash in base64url with the multibase prefix `u`, as the WebRTC-direct specification requires.
 fn certhash(value: &str) -> Option<Multihash<64>> {
-    let bytes = BASE64URL_NOPAD.decode(value.strip_prefix('u')?.as_bytes());
-    Multihash::from_bytes(&bytes.ok()?).ok()
+    Multihash::from_bytes(&base64url::decode(value.strip_prefix('u')?)?).ok()
 }
 
 /// Decodes the path of a WebSocket, in which slashes are escaped: `%2Fhearts%2F` is `/hearts/`.

@@ -1,14 +1,15 @@
 //! Adopted readings: readings of closed tabs of this computer, which this tab stores and offers to peers until they are
 //! confirmed, so that they are not held up until those tabs return.
 
-use alloc::{collections::BTreeMap, vec::Vec};
-use core::fmt::Debug;
+use alloc::vec::Vec;
+use core::{fmt::Debug, ops::Range};
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use heartchain_chain::{
     hash::{ReadingId, RoomId},
     key::Author,
     mempool::MAX_AHEAD,
+    ordered::OrderedSet,
     reading::{Reading, verify_batch},
 };
 use litemap::LiteMap;
@@ -22,7 +23,9 @@ use crate::{
 /// Adopted readings, and calls of `adopt()` that wait for the disk.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Adopted {
-    readings: BTreeMap<(Author, u64), Reading>,
+    readings: HashMap<(Author, u64), Reading>,
+    /// The authors and sequence numbers of these readings.
+    ordered: OrderedSet<(Author, u64)>,
     ids: HashSet<ReadingId>,
     writing: LiteMap<WriteId, (Ticket, Vec<Reading>)>,
 }
@@ -37,6 +40,7 @@ impl Adopted {
     pub(crate) fn insert(&mut self, room: RoomId, reading: Reading) {
         if self.readings.len() < MAX_ADOPTED {
             self.ids.insert(reading.id(room));
+            self.ordered.insert((reading.author, reading.seq));
             self.readings.insert((reading.author, reading.seq), reading);
         }
     }
@@ -47,20 +51,23 @@ impl Adopted {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Reading> {
-        self.readings.values()
+        self.ordered.iter().filter_map(|at| self.readings.get(&at))
+    }
+
+    /// The readings of an author whose sequence numbers are in this range, in order.
+    fn of_author(&self, author: Author, seqs: Range<u64>) -> impl Iterator<Item = &Reading> {
+        let from = self.ordered.starting_at((author, seqs.start));
+        from.take_while(move |(other, seq)| *other == author && *seq < seqs.end)
+            .filter_map(|at| self.readings.get(&at))
     }
 
     fn authors(&self) -> Vec<Author> {
         let mut authors = Vec::new();
-        let mut next = self.readings.first_key_value().map(|(at, _)| *at);
+        let mut next = self.ordered.first();
         while let Some((author, _)) = next {
             authors.push(author);
-            let behind = (author, u64::MAX);
-            let mut rest = self.readings.range((
-                core::ops::Bound::Excluded(behind),
-                core::ops::Bound::Unbounded,
-            ));
-            next = rest.next().map(|(at, _)| *at);
+            let mut rest = self.ordered.starting_at((author, u64::MAX));
+            next = rest.find(|(other, _)| *other != author);
         }
         authors
     }
@@ -129,10 +136,9 @@ impl Adopted {
             let next = ctx.tree.next_seq(&author);
             let until = next.saturating_add(MAX_AHEAD);
             let lacking: Vec<Reading> = self
-                .readings
-                .range((author, next)..(author, until))
-                .filter(|((author, seq), _)| !ctx.mempool.contains_seq(author, *seq))
-                .map(|(_, reading)| *reading)
+                .of_author(author, next..until)
+                .filter(|reading| !ctx.mempool.contains_seq(&author, reading.seq))
+                .copied()
                 .collect();
             for reading in lacking {
                 if !ctx.return_to_mempool(&reading) {
@@ -152,13 +158,13 @@ impl Adopted {
         for author in self.authors() {
             let settled = ctx.tree.confirmed_seq(&author);
             let over: Vec<Reading> = self
-                .readings
-                .range((author, 0)..(author, settled))
-                .map(|(_, reading)| *reading)
+                .of_author(author, 0..settled)
+                .copied()
                 .filter(|reading| ctx.is_final(reading, &reading.id(room)))
                 .collect();
             for reading in over {
                 let id = reading.id(room);
+                self.ordered.remove(&(author, reading.seq));
                 self.readings.remove(&(author, reading.seq));
                 self.ids.remove(&id);
                 gone.push(StoreOperation::DeleteAdopted(id));

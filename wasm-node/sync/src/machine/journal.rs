@@ -2,11 +2,9 @@
 //!
 //! The cost of a change depends neither on the length of the journal nor on the number of keys.
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    vec::Vec,
-};
+use alloc::{collections::BTreeSet, vec::Vec};
 
+use hashbrown::HashMap;
 use heartchain_chain::{
     bpm::Bpm,
     content::{Measurement, ReadingForm},
@@ -43,13 +41,15 @@ pub(crate) struct Journal {
     /// The index of each author's era; the current one comes after the retired ones.
     by_author: LiteMap<Author, usize>,
     /// The current position of each entry that was signed again, by its first position.
-    moved: BTreeMap<u64, u64>,
+    moved: HashMap<u64, u64>,
     /// The first position of each entry that was signed again, by its later positions.
-    origins: BTreeMap<u64, u64>,
+    origins: HashMap<u64, u64>,
     /// Positions of retired keys' entries that the best branch lacks.
     unlinked: BTreeSet<u64>,
     /// Positions of retired keys' entries whose sequence number another reading has on the best branch.
-    contested: BTreeMap<u64, ForeignReading>,
+    contested: BTreeSet<u64>,
+    /// That other reading, by these positions.
+    contested_by: HashMap<u64, ForeignReading>,
     /// The first reading by the current key on the best branch that was not recorded here.
     foreign: Option<ForeignReading>,
     heights: OwnReadingHeights,
@@ -64,6 +64,8 @@ impl Journal {
         let author = key.author();
         let mut heights = OwnReadingHeights::default();
         heights.follow(author, Vec::new());
+        let mut by_author = LiteMap::new();
+        by_author.insert(author, 0);
         Self {
             rows: Vec::new(),
             lost: 0,
@@ -74,11 +76,12 @@ impl Journal {
                 from: 0,
                 until: 0,
             },
-            by_author: LiteMap::from_iter([(author, 0)]),
-            moved: BTreeMap::new(),
-            origins: BTreeMap::new(),
+            by_author,
+            moved: HashMap::new(),
+            origins: HashMap::new(),
             unlinked: BTreeSet::new(),
-            contested: BTreeMap::new(),
+            contested: BTreeSet::new(),
+            contested_by: HashMap::new(),
             foreign: None,
             heights,
             refill_requested: false,
@@ -207,7 +210,7 @@ impl Journal {
             self.origins.insert(position, origin);
             for earlier in [before, replaced] {
                 self.unlinked.remove(&earlier);
-                self.contested.remove(&earlier);
+                self.forget_contested(earlier);
             }
         }
         let JournalEntry {
@@ -304,14 +307,15 @@ impl Journal {
         let own = (position < until).then(|| self.prefix(position)).flatten();
         let same = own.is_some_and(|entry| entry_matches(entry, prefix));
         self.unlinked.remove(&position);
-        self.contested.remove(&position);
+        self.forget_contested(position);
         if same {
             return;
         }
         if is_current_key {
             self.foreign.get_or_insert(ForeignReading { seq, ..seen });
         } else if position < until && self.is_current(position) {
-            self.contested
+            self.contested.insert(position);
+            self.contested_by
                 .insert(position, ForeignReading { seq, ..seen });
         }
     }
@@ -330,7 +334,7 @@ impl Journal {
         if position >= until {
             return;
         }
-        self.contested.remove(&position);
+        self.forget_contested(position);
         if self.entry(position).is_some() && self.is_current(position) {
             self.unlinked.insert(position);
         }
@@ -411,14 +415,20 @@ impl Journal {
 
     /// Entries of retired keys whose sequence number another reading has, with when that was first seen.
     pub(super) fn contested(&self) -> impl DoubleEndedIterator<Item = (u64, ForeignReading)> {
-        self.contested.iter().map(|(at, seen)| (*at, *seen))
+        self.contested
+            .iter()
+            .filter_map(|at| Some((*at, *self.contested_by.get(at)?)))
+    }
+
+    fn forget_contested(&mut self, position: u64) {
+        self.contested.remove(&position);
+        self.contested_by.remove(&position);
     }
 
     /// Contested entries of one era below a position.
     pub(crate) fn contested_below(&self, era: &KeyEra, below: u64) -> Vec<u64> {
         let below = below.max(era.from);
-        let range = self.contested.range(era.from..below);
-        range.map(|(position, _)| *position).collect()
+        self.contested.range(era.from..below).copied().collect()
     }
 
     /// Restarts the wait until foreign readings are considered certain.
@@ -429,7 +439,7 @@ impl Journal {
                 ..seen
             };
         }
-        for foreign in self.contested.values_mut() {
+        for foreign in self.contested_by.values_mut() {
             *foreign = ForeignReading {
                 seq: foreign.seq,
                 ..seen

@@ -1,7 +1,8 @@
 //! Signing a whole journal, for an export of what was recorded here.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::vec::Vec;
 
+use hashbrown::HashMap;
 use heartchain_chain::{
     compact_sort, content::Measurement, key::SecretKey, reading::Reading, room::Room,
 };
@@ -26,8 +27,8 @@ pub fn sign_journal(
         .collect();
     compact_sort::sort_by_key(&mut eras, |(from, _)| *from);
     // The last position of each entry, by its first position.
-    let mut moved: BTreeMap<u64, u64> = BTreeMap::new();
-    let mut origins: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut moved: HashMap<u64, u64> = HashMap::new();
+    let mut origins: HashMap<u64, u64> = HashMap::new();
     for (position, entry) in journal {
         if let Some(replaced) = entry.replaces {
             let origin = origins.get(&replaced).copied().unwrap_or(replaced);

@@ -1,9 +1,7 @@
 //! Blocks of the tree whose bodies the disk lost.
 
-use alloc::collections::BTreeSet;
-
 use hashbrown::HashMap;
-use heartchain_chain::hash::BlockHash;
+use heartchain_chain::{hash::BlockHash, ordered::OrderedSet};
 
 use crate::config::MAX_MISSING_BODIES;
 
@@ -11,7 +9,7 @@ use crate::config::MAX_MISSING_BODIES;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LostBodies {
     /// Ordered by height, lowest first.
-    ordered: BTreeSet<(u64, BlockHash)>,
+    ordered: OrderedSet<(u64, BlockHash)>,
     /// The same blocks by hash.
     heights: HashMap<BlockHash, u64>,
 }
@@ -50,7 +48,7 @@ impl LostBodies {
 
     /// Heights and hashes, lowest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, BlockHash)> {
-        self.ordered.iter().copied()
+        self.ordered.iter()
     }
 }
 
