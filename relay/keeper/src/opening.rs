@@ -1,7 +1,6 @@
 //! Opens the files of a room and builds a session from them: lock, key, store, machine.
 
 use std::{
-    collections::VecDeque,
     fs::DirBuilder,
     path::{Path, PathBuf},
 };
@@ -158,7 +157,6 @@ pub(crate) fn open_with<N: Network>(
         commands,
         events: sender,
         alarm: Alarm::default(),
-        inbox: VecDeque::new(),
         replies: Replies::default(),
         known_peers: 0,
         failing: None,
