@@ -668,3 +668,6 @@ fn machine_input(answer: Answer) -> Option<Input<PeerId>> {
         Answer::Closed | Answer::ReopenFailed | Answer::Reopened => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

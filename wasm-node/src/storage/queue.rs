@@ -52,7 +52,7 @@ pub(crate) type Bodies = Vec<Option<Vec<Reading>>>;
 /// A response to a request of the machine, or a change in the state of the store.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// To the machine.
+    /// What the machine asked for.
     Machine(StoreAnswer),
     /// Some more of the stored bodies were checked. The bodies of these blocks are missing.
     Checked(Vec<BlockHash>),
@@ -113,10 +113,10 @@ impl Queue {
         (queue, answered)
     }
 
-    /// Requests a write.
+    /// Requests a write of a batch.
     ///
     /// # Errors
-    /// If the queue is full.
+    /// If too many requests wait.
     pub(crate) fn write(&mut self, id: WriteId, batch: Batch) -> Result<(), TooManyRequests> {
         let request = Request::Write(id, batch, self.epoch);
         let sent = self.requests.try_send(request);
@@ -128,10 +128,10 @@ impl Queue {
         self.epoch = epoch;
     }
 
-    /// Requests a read.
+    /// Requests a read of these bodies.
     ///
     /// # Errors
-    /// If the queue is full.
+    /// If too many requests wait.
     pub(crate) fn read(
         &mut self,
         id: ReadId,

@@ -54,7 +54,7 @@ pub trait Network {
 
 /// What the machine asks of a store. Requests are served in order, and each gets a [`StoreAnswer`].
 pub trait Store {
-    /// Requests a write.
+    /// Requests that a batch is written as one transaction.
     ///
     /// # Errors
     /// If too many requests wait. That is the answer.
@@ -75,11 +75,11 @@ pub struct TooManyRequests;
 /// The answer of a store to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreAnswer {
-    /// A batch is on disk.
+    /// All changes of a batch are on disk.
     Written(WriteId),
     /// A batch could not be written; none of its changes are on disk.
     WriteFailed {
-        /// The ID of the request.
+        /// The ID that the request had.
         id: WriteId,
         /// Whether there was no room.
         full: bool,
@@ -106,7 +106,7 @@ pub trait Miner {
     /// Searches a nonce for this header, in place of any earlier one.
     fn mine(&mut self, job: JobId, header: Header);
 
-    /// Stops searching.
+    /// Stops searching until there is another header.
     fn stop(&mut self);
 }
 
@@ -127,7 +127,7 @@ pub trait Driver {
     /// The queue of requests to the store.
     fn store(&mut self) -> &mut impl Store;
 
-    /// The search for nonces.
+    /// What searches for nonces.
     fn miner(&mut self) -> &mut impl Miner;
 
     /// Passes [`Input::Tick`] on at this time, and no more at any earlier one.

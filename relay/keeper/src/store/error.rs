@@ -90,7 +90,7 @@ pub enum OpenError {
     LimitReached {
         /// The path of the store.
         path: PathBuf,
-        /// The limit.
+        /// What --max-disk allows, or the default.
         limit: DiskLimit,
     },
     /// The disk has no room for the files.

@@ -42,9 +42,9 @@ pub(crate) enum Job {
 /// The answer to a request.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// To the machine.
+    /// What the machine asked for.
     Machine(StoreAnswer),
-    /// To the machine: a write failed. A person reads why.
+    /// A write of the machine failed. A person reads why.
     WriteFailed(StoreAnswer, String),
     /// Blocks to be shown; those whose bodies could not be read are left out.
     Shown(Vec<(BlockHash, Block)>),
