@@ -181,7 +181,7 @@ impl Driver<u8> for PeerDriver<'_> {
         None
     }
 
-    fn send_request(&mut self, peer: u8, id: RequestId, data: Vec<u8>) {
+    fn send_request(&mut self, peer: u8, id: RequestId, data: Vec<u8>, _: MonotonicMillis) {
         self.network.requests += data.len();
         let state = &mut self.network.peer(peer).state;
         let (_, input) = state.receive_request(self.at, id, &data);

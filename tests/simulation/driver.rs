@@ -90,7 +90,7 @@ impl Driver<Id> for NodeDriver<'_> {
         None
     }
 
-    fn send_request(&mut self, peer: Id, id: RequestId, data: Vec<u8>) {
+    fn send_request(&mut self, peer: Id, id: RequestId, data: Vec<u8>, _: MonotonicMillis) {
         self.world.send(self.id, peer, Packet::Request { id, data });
     }
 

@@ -1,10 +1,7 @@
 //! The event loop of a running node: passes commands, network events, storage answers and timers to the sync
-//! machine as inputs, and performs the machine's outputs in order. Makes no protocol decisions of its own.
+//! machine as inputs. [`driver::step`] performs the machine's outputs. Makes no protocol decisions of its own.
 
-use std::{
-    any::Any, cell::RefCell, collections::VecDeque, ops::ControlFlow, pin::pin, rc::Rc,
-    time::Duration,
-};
+use std::{any::Any, cell::RefCell, ops::ControlFlow, pin::pin, rc::Rc, time::Duration};
 
 use futures::{
     FutureExt, StreamExt,
@@ -15,7 +12,7 @@ use futures::{
 use heartchain_chain::{hash::ReadingId, reading::Reading, time::MonotonicMillis};
 use heartchain_peer::net::{Network, NetworkEvent, PeerId};
 use heartchain_sync::{
-    Event, Input, Output,
+    Event, Input, Machine, Now, Output, driver,
     input_queue::InputQueue,
     io::{NameError, RecordError, Ticket},
     verification::VerifiedBodies,
@@ -34,6 +31,7 @@ use crate::{
     trace,
     transport::TabWebrtc,
     verifier::{self, Verifier},
+    watched_queue::WatchedQueue,
 };
 
 /// Inputs that are handled before the page gets their events: a burst becomes a few events, and no event waits for more
@@ -69,12 +67,11 @@ pub(crate) struct StorageHandles {
 pub(crate) struct Driver<A> {
     state: Rc<RefCell<NodeState>>,
     network: Network<TabWebrtc>,
-    store: Queue,
+    store: WatchedQueue,
     answers: mpsc::Receiver<Answer>,
     mirror: Option<Rc<Mirror>>,
     hold: Option<Box<dyn Any>>,
     released: Option<Released>,
-    slow_writes: SlowWriteMonitor,
     /// Fires when a write becomes slow, or when the mirror is due.
     housekeeping_alarm: Alarm,
     /// When to update the mirror; `None` if the chain has not changed since the last update.
@@ -101,7 +98,6 @@ pub(crate) struct Driver<A> {
     /// Tells the node's handles that the driver has ended.
     end: Option<oneshot::Sender<()>>,
     next_ticket: u64,
-    inbox: VecDeque<Input<PeerId>>,
     event_buffer: EventBuffer<Reading>,
     /// When the page was told of the last change of the chain.
     chain_told_at: MonotonicMillis,
@@ -138,12 +134,12 @@ impl<A: EventSink> Driver<A> {
         } = storage;
         let (end, ended) = oneshot::channel();
         let (command, commands) = mpsc::channel(MAX_WAITING_COMMANDS);
-        let (store, answers) = Queue::new(store, state.storage.clone());
+        let (queue, answers) = Queue::new(store, state.storage.clone());
         let state = Rc::new(RefCell::new(state));
         let node = Node {
             state: state.clone(),
             commands: command,
-            store: store.clone(),
+            store: queue.clone(),
             verifier_script: verifier.script().clone(),
             import_turn: Rc::default(),
             ended: ended.shared(),
@@ -151,13 +147,15 @@ impl<A: EventSink> Driver<A> {
         let driver = Self {
             state,
             network,
-            store,
+            store: WatchedQueue {
+                queue,
+                slow_writes: SlowWriteMonitor::default(),
+            },
             answers,
             mirror,
             hold,
             released,
             end: Some(end),
-            slow_writes: SlowWriteMonitor::default(),
             housekeeping_alarm: Alarm::default(),
             mirror_due: None,
             reported_failure: None,
@@ -172,7 +170,6 @@ impl<A: EventSink> Driver<A> {
             import_replies: LiteMap::new(),
             adopt_replies: LiteMap::new(),
             next_ticket: 0,
-            inbox: VecDeque::new(),
             event_buffer: EventBuffer::default(),
             chain_told_at: MonotonicMillis::new(0),
             event_sink,
@@ -198,7 +195,7 @@ impl<A: EventSink> Driver<A> {
         drop((network, miner, verifier, commands));
         // The lock is released after the last write, so that the next tab in this slot finds everything on disk.
         if let Some(hold) = hold {
-            store.release(hold);
+            store.queue.release(hold);
         }
         if let Some(released) = released {
             // A disk that does not answer keeps the lock; the page must not wait for it.
@@ -277,8 +274,8 @@ impl<A: EventSink> Driver<A> {
     fn housekeeping(&mut self) {
         let now = clock::monotonic();
         let (saving, stuck) = (
-            self.slow_writes.slow_readings(now),
-            self.slow_writes.is_stuck(now),
+            self.store.slow_writes.slow_readings(now),
+            self.store.slow_writes.is_stuck(now),
         );
         if self.state.borrow().storage.note_waiting(saving, stuck) {
             self.event_buffer.add(NodeEvent::Status);
@@ -289,6 +286,7 @@ impl<A: EventSink> Driver<A> {
             self.update_mirror();
         }
         let due = self
+            .store
             .slow_writes
             .next_change(now)
             .into_iter()
@@ -372,10 +370,7 @@ impl<A: EventSink> Driver<A> {
 
     fn on_storage_answer(&mut self, answer: Answer) {
         match &answer {
-            Answer::Written(_)
-            | Answer::WriteFailed { .. }
-            | Answer::Read(..)
-            | Answer::ReadFailed(_) => self.slow_writes.answered(clock::monotonic()),
+            Answer::Machine(_) => self.store.slow_writes.answered(clock::monotonic()),
             Answer::Checked(lost) => {
                 self.event_buffer.add(NodeEvent::Status);
                 if !lost.is_empty() {
@@ -393,7 +388,7 @@ impl<A: EventSink> Driver<A> {
             }
             Answer::Reopened => self.report_reopened(None),
             Answer::Reset(epoch) => {
-                self.store.enter(*epoch);
+                self.store.queue.enter(*epoch);
                 let readings = self.state.borrow().machine.journal_len();
                 self.report_reopened(Some(readings));
             }
@@ -413,7 +408,9 @@ impl<A: EventSink> Driver<A> {
         match command {
             Command::Record(bpm, reply) => {
                 let ticket = self.new_ticket();
-                self.slow_writes.reading_started(ticket, clock::monotonic());
+                self.store
+                    .slow_writes
+                    .reading_started(ticket, clock::monotonic());
                 self.record_replies.insert(ticket, reply);
                 self.step_machine(Input::Record { ticket, bpm });
             }
@@ -447,7 +444,7 @@ impl<A: EventSink> Driver<A> {
             Command::Ping => {}
             Command::StatusChanged => self.event_buffer.add(NodeEvent::Status),
             Command::Resumed => {
-                self.slow_writes.restart_deadline(clock::monotonic());
+                self.store.slow_writes.restart_deadline(clock::monotonic());
                 self.network.resumed();
                 self.step_machine(Input::Resumed);
             }
@@ -517,71 +514,90 @@ impl<A: EventSink> Driver<A> {
         self.step_verified(input, None);
     }
 
-    /// Passes an input to the machine and performs its outputs, then does the same for the inputs that these
-    /// outputs caused at once.
-    fn step_verified(&mut self, input: Input<PeerId>, mut verified: Option<VerifiedBodies>) {
-        self.inbox.push_back(input);
-        while let Some(input) = self.inbox.pop_front() {
-            trace::input(&input);
-            let now = clock::both();
-            let outputs = {
-                let machine = &mut self.state.borrow_mut().machine;
-                match verified.take() {
-                    Some(verified) => machine.handle_verified(input, verified, now),
-                    None => machine.handle(input, now),
-                }
-            };
-            for output in outputs {
-                trace::output(&output);
-                self.perform(output);
-            }
+    fn step_verified(&mut self, input: Input<PeerId>, verified: Option<VerifiedBodies>) {
+        driver::step(self, input, verified);
+    }
+
+    /// Reports when the store starts to fail, and when it recovers. A store that the browser closed is reported only if
+    /// it cannot be reopened.
+    fn report_storage_failure(&mut self) {
+        let failing = self.state.borrow().storage.reason();
+        if failing != self.reported_failure && failing != Some(Failing::Closed) {
+            self.set_reported_failure(failing);
         }
     }
 
-    fn perform(&mut self, output: Output<PeerId>) {
-        match output {
-            Output::Write { id, batch } => {
-                let failed = self.store.write(id, batch);
-                self.on_store_request(failed);
-            }
-            Output::Read { id, hashes } => {
-                let failed = self.store.read(id, hashes);
-                self.on_store_request(failed);
-            }
-            Output::Request {
-                peer,
-                id,
-                request,
-                deadline,
-            } => self.network.request(peer, id, &request, deadline),
-            Output::Respond { id, response } => self.network.respond(id, &response),
-            Output::Refuse { id } => self.network.refuse(id),
-            Output::Publish(item) => self.network.publish(&item),
-            Output::Verdict { id, from, verdict } => {
-                self.network.report_verdict(id, &from, verdict)
-            }
-            Output::Mine { job, header } => self.miner.mine(job, header),
-            Output::StopMining => self.miner.stop(),
-            Output::WakeAt(at) => self.machine_alarm.set(at),
-            Output::Emit(event) => self.on_machine_event(&event),
-            Output::ProvedMember { peer } => self.network.on_proved_member(peer),
-            Output::Disconnect { peer, until, .. } => self.network.disconnect(peer, until),
+    fn set_reported_failure(&mut self, failing: Option<Failing>) {
+        self.reported_failure = failing;
+        self.event_buffer.add(NodeEvent::Status);
+        if let Some(failing) = failing {
+            let reason = failing.name();
+            self.event_buffer
+                .add(NodeEvent::Notice(Notice::StorageFailing { reason }));
         }
     }
 
-    /// Tracks a request to the store. A full queue has refused it at once: `failed` is the answer.
-    fn on_store_request(&mut self, failed: Option<Answer>) {
-        match failed {
-            Some(answer) => self.inbox.extend(machine_input(answer)),
-            None => self.slow_writes.requested(clock::monotonic()),
+    fn reply_to_record(&mut self, ticket: Ticket, result: Result<(ReadingId, u64), RecordError>) {
+        self.store.slow_writes.reading_finished(ticket);
+        if let Some(reply) = self.record_replies.remove(&ticket) {
+            // The page may have stopped waiting.
+            let _ = reply.send(result);
         }
+    }
+
+    fn reply_to_set_name(&mut self, ticket: Ticket, result: Result<(), NameError>) {
+        if let Some(reply) = self.name_replies.remove(&ticket) {
+            // The page may have stopped waiting.
+            let _ = reply.send(result);
+        }
+    }
+
+    fn flush_events(&mut self) {
+        let now = clock::monotonic();
+        // The turn in which the import ends tells the page of the rest.
+        let keeps_chain = !self.import_replies.is_empty()
+            && now < self.chain_told_at.saturating_add(IMPORT_PROGRESS_MS);
+        for event in self.event_buffer.take(keeps_chain) {
+            if let NodeEvent::Chain { .. } = event {
+                self.chain_told_at = now;
+            }
+            self.event_sink.emit(event, &self.state);
+        }
+    }
+}
+
+impl<A: EventSink> driver::Driver for Driver<A> {
+    type Peer = PeerId;
+
+    fn now(&self) -> Now {
+        clock::both()
+    }
+
+    fn with_machine<T>(&mut self, function: impl FnOnce(&mut Machine<PeerId>) -> T) -> T {
+        function(&mut self.state.borrow_mut().machine)
+    }
+
+    fn network(&mut self) -> &mut impl driver::Network<Peer = PeerId> {
+        &mut self.network
+    }
+
+    fn store(&mut self) -> &mut impl driver::Store {
+        &mut self.store
+    }
+
+    fn miner(&mut self) -> &mut impl driver::Miner {
+        &mut self.miner
+    }
+
+    fn wake_at(&mut self, at: MonotonicMillis) {
+        self.machine_alarm.set(at);
     }
 
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the enum may grow; after any other event the page reads the status again"
     )]
-    fn on_machine_event(&mut self, event: &Event) {
+    fn on_event(&mut self, event: &Event) {
         match *event {
             Event::Recorded { ticket, id, seq } => self.reply_to_record(ticket, Ok((id, seq))),
             Event::RecordFailed { ticket, reason } => self.reply_to_record(ticket, Err(reason)),
@@ -633,64 +649,25 @@ impl<A: EventSink> Driver<A> {
         }
     }
 
-    /// Reports when the store starts to fail, and when it recovers. A store that the browser closed is reported only if
-    /// it cannot be reopened.
-    fn report_storage_failure(&mut self) {
-        let failing = self.state.borrow().storage.reason();
-        if failing != self.reported_failure && failing != Some(Failing::Closed) {
-            self.set_reported_failure(failing);
-        }
+    fn trace_input(&self, input: &Input<PeerId>) {
+        trace::input(input);
     }
 
-    fn set_reported_failure(&mut self, failing: Option<Failing>) {
-        self.reported_failure = failing;
-        self.event_buffer.add(NodeEvent::Status);
-        if let Some(failing) = failing {
-            let reason = failing.name();
-            self.event_buffer
-                .add(NodeEvent::Notice(Notice::StorageFailing { reason }));
-        }
-    }
-
-    fn reply_to_record(&mut self, ticket: Ticket, result: Result<(ReadingId, u64), RecordError>) {
-        self.slow_writes.reading_finished(ticket);
-        if let Some(reply) = self.record_replies.remove(&ticket) {
-            // The page may have stopped waiting.
-            let _ = reply.send(result);
-        }
-    }
-
-    fn reply_to_set_name(&mut self, ticket: Ticket, result: Result<(), NameError>) {
-        if let Some(reply) = self.name_replies.remove(&ticket) {
-            // The page may have stopped waiting.
-            let _ = reply.send(result);
-        }
-    }
-
-    fn flush_events(&mut self) {
-        let now = clock::monotonic();
-        // The turn in which the import ends tells the page of the rest.
-        let keeps_chain = !self.import_replies.is_empty()
-            && now < self.chain_told_at.saturating_add(IMPORT_PROGRESS_MS);
-        for event in self.event_buffer.take(keeps_chain) {
-            if let NodeEvent::Chain { .. } = event {
-                self.chain_told_at = now;
-            }
-            self.event_sink.emit(event, &self.state);
-        }
+    fn trace_output(&self, output: &Output<PeerId>) {
+        trace::output(output);
     }
 }
 
 /// The machine's input for a storage answer, if the machine needs to know of it.
 fn machine_input(answer: Answer) -> Option<Input<PeerId>> {
     Some(match answer {
-        Answer::Written(id) => Input::Written { id },
-        Answer::WriteFailed { id, full } => Input::WriteFailed { id, full },
-        Answer::Read(id, bodies) => Input::Read { id, bodies },
-        Answer::ReadFailed(id) => Input::ReadFailed { id },
+        Answer::Machine(answer) => answer.into(),
         Answer::Checked(hashes) if hashes.is_empty() => return None,
         Answer::Checked(hashes) => Input::BodiesMissing { hashes },
         Answer::Reset(_) => Input::StoreReset,
         Answer::Closed | Answer::ReopenFailed | Answer::Reopened => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

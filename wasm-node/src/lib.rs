@@ -3,8 +3,8 @@
 //! In reading order:
 //! - `api` is the JavaScript API, with its `api_error`s; `rooms_api` is its part that needs no room. `arguments` parses what JavaScript passes, `view` defines what it gets, and `node` is
 //!   the handle of the running node. `node_state` is what its driver and the page share, `listeners` who hears of it.
-//! - `start` assembles a node once those that are `leaving` have left, and `driver` is its event loop: input, machine, outputs in order. `slow_writes` measures
-//!   how long writes wait for the disk, and `adopting` adopts readings that closed tabs have not shared.
+//! - `start` assembles a node once those that are `leaving` have left, and `driver` is its event loop: inputs for `heartchain_sync::driver::step`, which performs the outputs in order. `slow_writes` measures
+//!   how long writes wait for the disk, with `watched_queue`, and `adopting` adopts readings that closed tabs have not shared.
 //! - `transport` is how a tab connects, with `workarounds`; the network is [`heartchain_peer::net`]. `storage`, `miner`, `verifier`, `worker` and `clock` each wrap one part of the browser. `document_reader` fetches
 //!   the relay's document, `response_body` reads a response up to a limit, `resume_listener` notices that the page is back, and `blob_writer` builds a file.
 //! - `check` verifies a block for the page, and `dry_run` tests on a copy of the machine what the tab would do with an
@@ -88,6 +88,8 @@ mod transport;
 mod verifier;
 #[cfg(target_arch = "wasm32")]
 mod view;
+#[cfg(target_arch = "wasm32")]
+mod watched_queue;
 #[cfg(target_arch = "wasm32")]
 mod workarounds;
 #[cfg(target_arch = "wasm32")]

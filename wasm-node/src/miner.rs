@@ -6,7 +6,7 @@ use std::{future::poll_fn, rc::Rc, time::Duration};
 use futures::future::{Either, select};
 use heartchain_chain::{hash::RoomId, header::Header, time::MonotonicMillis};
 use heartchain_peer::net::Backoff;
-use heartchain_sync::io::JobId;
+use heartchain_sync::{driver, io::JobId};
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 
@@ -131,23 +131,10 @@ impl Miner {
         }
     }
 
-    /// Searches for a nonce for this header, in place of any earlier one.
-    pub(crate) fn mine(&mut self, job: JobId, header: Header) {
-        self.job = Some((job, header));
-        self.prepare();
-        self.send_job();
-    }
-
     /// Limits the hashes per second from now on; `None` is unlimited.
     pub(crate) fn limit(&mut self, limit: Option<u32>) {
         self.limit = limit;
         self.send_limit();
-    }
-
-    /// Stops searching. The worker keeps running, ready for the next template.
-    pub(crate) fn stop(&mut self) {
-        self.job = None;
-        self.send_job();
     }
 
     /// Waits for the next event. Cancel-safe: no event is lost if the future is dropped.
@@ -273,6 +260,20 @@ impl Miner {
             None => message([("stop", true.into())]),
         };
         running.worker.post(&message);
+    }
+}
+
+impl driver::Miner for Miner {
+    fn mine(&mut self, job: JobId, header: Header) {
+        self.job = Some((job, header));
+        self.prepare();
+        self.send_job();
+    }
+
+    /// The worker keeps running, ready for the next template.
+    fn stop(&mut self) {
+        self.job = None;
+        self.send_job();
     }
 }
 

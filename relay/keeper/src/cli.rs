@@ -19,6 +19,7 @@ use crate::{
     },
     opening::KeeperOptions,
     room_link::{RoomLinkError, open_room, room_of_link},
+    store::DiskLimit,
 };
 
 /// The room that a keeper keeps by default: that of the page.
@@ -134,6 +135,12 @@ pub struct FilesArgs {
     /// The folder with the files of all rooms [default: that of this user's applications].
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
+
+    /// The most that the store of each room may take on the disk, such as 512M or 16G [default: 16G].
+    ///
+    /// At this size a keeper records and keeps nothing new, as on a full disk, and goes on serving what it has.
+    #[arg(long, value_name = "SIZE")]
+    pub max_disk: Option<DiskLimit>,
 
     /// Use the key of a number that anyone can guess, instead of the key file. For tests only.
     #[arg(long, value_name = "NUMBER")]
@@ -343,6 +350,7 @@ impl FilesArgs {
             data_folder,
             key: self.seed.map_or(KeySource::File, KeySource::Seed),
             mining: None,
+            max_disk: self.max_disk.unwrap_or(DiskLimit::DEFAULT),
         })
     }
 }

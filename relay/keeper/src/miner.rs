@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use heartchain_chain::{header::Header, mining};
-use heartchain_sync::io::JobId;
+use heartchain_sync::{driver, io::JobId};
 use tokio::{
     task::{JoinHandle, spawn_blocking},
     time::{Instant, sleep_until},
@@ -83,16 +83,6 @@ impl Miner {
         }
     }
 
-    /// Searches a nonce for this header, in place of any earlier one.
-    pub(crate) const fn mine(&mut self, job: JobId, header: Header) {
-        self.job = Some((job, header));
-    }
-
-    /// Stops after the slice that runs.
-    pub(crate) const fn stop(&mut self) {
-        self.job = None;
-    }
-
     /// Waits for the next nonce. Dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> (JobId, u64) {
         loop {
@@ -124,6 +114,17 @@ impl Miner {
     }
 }
 
+impl driver::Miner for Miner {
+    fn mine(&mut self, job: JobId, header: Header) {
+        self.job = Some((job, header));
+    }
+
+    /// The slice that runs goes on.
+    fn stop(&mut self) {
+        self.job = None;
+    }
+}
+
 fn search(header: &Header) -> Slice {
     let began = std::time::Instant::now();
     let target = header.bits.target().ok();
@@ -134,6 +135,7 @@ fn search(header: &Header) -> Slice {
 
 #[cfg(test)]
 mod tests {
+    use heartchain_sync::driver::Miner as _;
     use heartchain_test_support as support;
 
     use super::*;

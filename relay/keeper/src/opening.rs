@@ -1,7 +1,6 @@
 //! Opens the files of a room and builds a session from them: lock, key, store, machine.
 
 use std::{
-    collections::VecDeque,
     fs::DirBuilder,
     path::{Path, PathBuf},
 };
@@ -16,7 +15,7 @@ use crate::{
     network::{Network, NetworkOptions, Online},
     room_lock::RoomLock,
     session::{Handle, KeeperEvent, Session, events, handle, replies::Replies},
-    store::{OpenError, Queue, Restored, Start, Storage, Store},
+    store::{DiskLimit, OpenError, Queue, Restored, Start, Storage, Store},
     webrtc_certificate,
 };
 
@@ -31,6 +30,8 @@ pub struct KeeperOptions {
     pub key: KeySource,
     /// With which share of a core it mines; `None` mines nothing.
     pub mining: Option<MiningShare>,
+    /// How large its store may become.
+    pub max_disk: DiskLimit,
 }
 
 /// A session that is ready to run, its handle, and what it tells.
@@ -118,6 +119,7 @@ pub(crate) fn open_with<N: Network>(
         data_folder,
         key,
         mining,
+        max_disk,
     } = options;
     create_folder(&data_folder)?;
     let files = RoomFiles::new(&data_folder, room.id());
@@ -130,7 +132,13 @@ pub(crate) fn open_with<N: Network>(
         seed: first_key.seed(),
         certificate: &files.certificate,
     })?;
-    let store = Store::open(&files.store, room.id(), first_key.author(), room.form())?;
+    let store = Store::open(
+        &files.store,
+        room.id(),
+        first_key.author(),
+        room.form(),
+        max_disk,
+    )?;
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
     let Restored {
@@ -158,7 +166,6 @@ pub(crate) fn open_with<N: Network>(
         commands,
         events: sender,
         alarm: Alarm::default(),
-        inbox: VecDeque::new(),
         replies: Replies::default(),
         known_peers: 0,
         failing: None,

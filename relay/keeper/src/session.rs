@@ -7,6 +7,8 @@
 
 pub(crate) mod events;
 pub(crate) mod handle;
+#[cfg(test)]
+mod replay_test;
 pub(crate) mod replies;
 mod run;
 

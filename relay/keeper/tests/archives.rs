@@ -75,6 +75,7 @@ async fn export_of_an_import_is_the_same() {
         // The room of the second keeper is that of the file; it does not have the key of the private one.
         let place = PlaceArgs {
             files: FilesArgs {
+                max_disk: None,
                 data_dir: Some(second.path().to_owned()),
                 seed: None,
             },

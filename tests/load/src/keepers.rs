@@ -18,6 +18,7 @@ use keeper::{
     network::Offline,
     opening::{KeeperOptions, Opened, open},
     room_link::open_room,
+    store::DiskLimit,
 };
 use serde_json::Value;
 use tokio::{
@@ -110,6 +111,7 @@ async fn fill(folder: &Path, room: &Room, readings: u64) -> Result<u64> {
             data_folder: folder.to_owned(),
             key: KeySource::File,
             mining: None,
+            max_disk: DiskLimit::DEFAULT,
         },
         Offline,
     )?;

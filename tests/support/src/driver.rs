@@ -289,7 +289,14 @@ pub trait Driver<P: Copy + Ord + Debug + Display> {
     }
 
     /// Sends a request. It is open until it is answered or fails.
-    fn send_request(&mut self, _peer: P, _id: RequestId, _data: Vec<u8>) {}
+    fn send_request(
+        &mut self,
+        _peer: P,
+        _id: RequestId,
+        _data: Vec<u8>,
+        _deadline: MonotonicMillis,
+    ) {
+    }
 
     /// Answers a peer's request, or refuses to (`None`). `request` is the ID that the peer uses.
     fn send_response(
@@ -310,8 +317,14 @@ pub trait Driver<P: Copy + Ord + Debug + Display> {
     /// Starts mining the current template.
     fn mine(&mut self, _job: JobId, _header: Header) {}
 
+    /// The machine stops mining for now.
+    fn stop_mining(&mut self) {}
+
     /// Sets the timer, which replaces any earlier one.
     fn set_timer(&mut self, _at: MonotonicMillis) {}
+
+    /// A peer proved that it has the room's key.
+    fn on_proved_member(&mut self, _peer: P) {}
 
     /// Notes an event for the page.
     fn emit(&mut self, _event: Event) {}
@@ -367,7 +380,7 @@ pub trait Driver<P: Copy + Ord + Debug + Display> {
                 if open.insert(id, (peer, request)).is_some() {
                     self.violation(format!("two requests with {id:?}"));
                 }
-                self.send_request(peer, id, data);
+                self.send_request(peer, id, data, deadline);
             }
             Output::Respond { id, response } => self.respond_to(id, Some(response.encode())),
             Output::Refuse { id } => self.respond_to(id, None),
@@ -380,7 +393,10 @@ pub trait Driver<P: Copy + Ord + Debug + Display> {
                 self.state().job = Some((job, header));
                 self.mine(job, header);
             }
-            Output::StopMining => self.state().job = None,
+            Output::StopMining => {
+                self.state().job = None;
+                self.stop_mining();
+            }
             Output::WakeAt(at) => {
                 if at <= self.now().monotonic {
                     self.violation(format!("a timer that has already passed: {at}"));
@@ -400,6 +416,7 @@ pub trait Driver<P: Copy + Ord + Debug + Display> {
                 if !self.state().connected.contains(&peer) {
                     self.violation(format!("{peer} is not connected, and proved something"));
                 }
+                self.on_proved_member(peer);
             }
             Output::Disconnect {
                 peer,

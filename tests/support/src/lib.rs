@@ -1,6 +1,7 @@
 //! What tests, fuzz targets and benchmarks of the machine share.
 //!
 //! [`Driver`] interprets a machine's outputs, [`Disk`] is its disk, [`Branch`] builds chains with real proof of work,
+//! [`record`] and [`Replay`] compare drivers,
 //! [`Rng`] is the source of randomness, and [`Clock`] shows a simulated time. All of it is deterministic, and all of it
 //! builds for browsers.
 #![allow(
@@ -13,6 +14,8 @@ mod branch;
 mod clock;
 mod disk;
 mod driver;
+mod recording;
+mod replay;
 mod rng;
 mod tampering;
 
@@ -23,5 +26,10 @@ pub use branch::{
 pub use clock::{Clock, now_at};
 pub use disk::{Disk, Ending, Job, Start};
 pub use driver::{Call, Driver, DriverState, PendingGossip};
+pub use recording::{Peers, Recording, record, recorded_machine};
+pub use replay::{
+    OUTPUT_KINDS, RECORDED_DIGEST, Replay, SEEDS, assert_same, changes, digest, for_networks,
+    for_stores, kinds,
+};
 pub use rng::Rng;
 pub use tampering::Tampering;

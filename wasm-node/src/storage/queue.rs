@@ -13,6 +13,7 @@ use futures_timer::Delay;
 use heartchain_chain::{hash::BlockHash, reading::Reading};
 use heartchain_sync::{
     Batch,
+    driver::{StoreAnswer, TooManyRequests},
     io::{ReadId, WriteId},
 };
 use wasm_bindgen_futures::spawn_local;
@@ -51,14 +52,8 @@ pub(crate) type Bodies = Vec<Option<Vec<Reading>>>;
 /// A response to a request of the machine, or a change in the state of the store.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    Written(WriteId),
-    WriteFailed {
-        id: WriteId,
-        /// Whether the disk or the storage quota is full.
-        full: bool,
-    },
-    Read(ReadId, Bodies),
-    ReadFailed(ReadId),
+    /// What the machine asked for.
+    Machine(StoreAnswer),
     /// Some more of the stored bodies were checked. The bodies of these blocks are missing.
     Checked(Vec<BlockHash>),
     /// The browser closed the store.
@@ -118,11 +113,14 @@ impl Queue {
         (queue, answered)
     }
 
-    /// Requests a write. If the queue is full, returns the failure at once.
-    pub(crate) fn write(&mut self, id: WriteId, batch: Batch) -> Option<Answer> {
+    /// Requests a write of a batch.
+    ///
+    /// # Errors
+    /// If too many requests wait.
+    pub(crate) fn write(&mut self, id: WriteId, batch: Batch) -> Result<(), TooManyRequests> {
         let request = Request::Write(id, batch, self.epoch);
-        let failed = self.requests.try_send(request).err();
-        failed.map(|_| Answer::WriteFailed { id, full: false })
+        let sent = self.requests.try_send(request);
+        sent.map_err(|_| TooManyRequests)
     }
 
     /// Sets the epoch of later writes, after a [`Answer::Reset`].
@@ -130,12 +128,17 @@ impl Queue {
         self.epoch = epoch;
     }
 
-    /// Requests a read. If the queue is full, returns the failure at once.
-    pub(crate) fn read(&mut self, id: ReadId, hashes: Vec<BlockHash>) -> Option<Answer> {
-        self.requests
-            .try_send(Request::Read(id, hashes))
-            .err()
-            .map(|_| Answer::ReadFailed(id))
+    /// Requests a read of these bodies.
+    ///
+    /// # Errors
+    /// If too many requests wait.
+    pub(crate) fn read(
+        &mut self,
+        id: ReadId,
+        hashes: Vec<BlockHash>,
+    ) -> Result<(), TooManyRequests> {
+        let sent = self.requests.try_send(Request::Read(id, hashes));
+        sent.map_err(|_| TooManyRequests)
     }
 
     /// Drops the lock on the store once all earlier requests are done. Reads still work afterwards; checks and
@@ -269,8 +272,8 @@ impl<S: Storage> StoreTask<S> {
                 }
                 Request::Read(id, hashes) => {
                     let answer = match self.bodies(&hashes).await {
-                        Ok(bodies) => Answer::Read(id, bodies),
-                        Err(_) => Answer::ReadFailed(id),
+                        Ok(bodies) => Answer::Machine(StoreAnswer::Read(id, bodies)),
+                        Err(_) => Answer::Machine(StoreAnswer::ReadFailed(id)),
                     };
                     self.answer(answer).await;
                 }
@@ -345,7 +348,11 @@ impl<S: Storage> StoreTask<S> {
             .into_iter()
             .partition(|(.., epoch)| *epoch == self.epoch);
         for (id, ..) in late {
-            self.answer(Answer::WriteFailed { id, full: false }).await;
+            self.answer(Answer::Machine(StoreAnswer::WriteFailed {
+                id,
+                full: false,
+            }))
+            .await;
         }
         if group.len() > 1 {
             let batches = group.iter().flat_map(|(_, batch, _)| &batch.operations);
@@ -356,7 +363,7 @@ impl<S: Storage> StoreTask<S> {
             if self.write_one(all).await.is_ok() {
                 self.health.note_write(None);
                 for (id, ..) in group {
-                    self.answer(Answer::Written(id)).await;
+                    self.answer(Answer::Machine(StoreAnswer::Written(id))).await;
                 }
                 return;
             }
@@ -365,11 +372,11 @@ impl<S: Storage> StoreTask<S> {
             let written = self.write_one(batch).await;
             self.health.note_write(written.as_ref().err());
             let answer = match written {
-                Ok(()) => Answer::Written(id),
-                Err(error) => Answer::WriteFailed {
+                Ok(()) => Answer::Machine(StoreAnswer::Written(id)),
+                Err(error) => Answer::Machine(StoreAnswer::WriteFailed {
                     id,
                     full: error.is_full(),
-                },
+                }),
             };
             self.answer(answer).await;
         }

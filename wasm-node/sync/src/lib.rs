@@ -5,6 +5,8 @@
 //! seed), no network and no disk. The code that runs in a browser tab therefore also runs a thousand times in one native
 //! process under a simulated network.
 //!
+//! [`driver`] performs the outputs, for every platform.
+//!
 //! Verifying signatures is most of its work. [`verification`] can do that in another thread, and [`input_queue`] keeps the
 //! inputs that wait for it.
 //!
@@ -63,6 +65,7 @@
 extern crate alloc;
 
 pub mod config;
+pub mod driver;
 pub mod input_queue;
 pub mod io;
 mod machine;

@@ -1,10 +1,10 @@
-//! What a session asks of a network, and a network that has no peers.
+//! What a session needs of a network, and a network that has no peers.
 
 use core::{convert::Infallible, fmt::Debug, future::pending};
 
 use heartchain_chain::time::MonotonicMillis;
 use heartchain_sync::{
-    Input, Machine,
+    Input, Machine, driver,
     io::{GossipId, InboundId, RequestId, Verdict},
     message::{GossipItem, Request, Response},
 };
@@ -22,10 +22,12 @@ pub enum NetworkEvent<P> {
     Fault(String),
 }
 
-/// What a session asks of the network: the machine's outputs, and what happened next.
+/// What a session needs of the network: what performs the machine's outputs, and what happened next.
 pub trait Network {
     /// What identifies a peer to the machine.
     type Peer: Copy + Ord + Debug + 'static;
+    /// What performs the machine's outputs.
+    type Outputs: driver::Network<Peer = Self::Peer>;
 
     /// Tells the machine its own ID before its first input.
     fn identify(&self, machine: &mut Machine<Self::Peer>);
@@ -33,32 +35,8 @@ pub trait Network {
     /// The next event. Dropping the future must lose nothing.
     fn next(&mut self) -> impl Future<Output = NetworkEvent<Self::Peer>>;
 
-    /// Sends a request. It fails after the deadline.
-    fn request(
-        &mut self,
-        peer: Self::Peer,
-        id: RequestId,
-        request: &Request,
-        deadline: MonotonicMillis,
-    );
-
-    /// Answers a request of a peer.
-    fn respond(&mut self, id: InboundId, response: &Response);
-
-    /// Closes the stream of a peer's request without an answer.
-    fn refuse(&mut self, id: InboundId);
-
-    /// Publishes an item by gossip.
-    fn publish(&mut self, item: &GossipItem);
-
-    /// Gives the router of gossip the verdict on an item.
-    fn report_verdict(&mut self, id: GossipId, from: &Self::Peer, verdict: Verdict);
-
-    /// Keeps the place of a peer that proved that it has the room's key.
-    fn on_proved_member(&mut self, peer: Self::Peer);
-
-    /// Closes all connections to a peer, and refuses new ones until its ban ends.
-    fn disconnect(&mut self, peer: Self::Peer, until: Option<MonotonicMillis>);
+    /// What performs the machine's outputs.
+    fn outputs(&mut self) -> &mut Self::Outputs;
 }
 
 /// No network: a keeper alone. There are no peers, so nothing ever happens.
@@ -67,12 +45,21 @@ pub struct Offline;
 
 impl Network for Offline {
     type Peer = Infallible;
+    type Outputs = Self;
 
     fn identify(&self, _: &mut Machine<Infallible>) {}
 
     async fn next(&mut self) -> NetworkEvent<Infallible> {
         pending().await
     }
+
+    fn outputs(&mut self) -> &mut Self {
+        self
+    }
+}
+
+impl driver::Network for Offline {
+    type Peer = Infallible;
 
     fn request(&mut self, peer: Infallible, _: RequestId, _: &Request, _: MonotonicMillis) {
         match peer {}

@@ -2,16 +2,12 @@
 
 use std::net::{IpAddr, TcpListener};
 
-use heartchain_chain::{room::Room, time::MonotonicMillis};
+use heartchain_chain::room::Room;
 use heartchain_peer::net::{
     self, AddressError, NamedPeer, Network as PeerNetwork, NetworkConfig, NetworkError,
     NetworkEvent as PeerEvent, PageScheme, PeerId, RelayAddress, Scope,
 };
-use heartchain_sync::{
-    Machine,
-    io::{GossipId, InboundId, RequestId, Verdict},
-    message::{GossipItem, Request, Response},
-};
+use heartchain_sync::Machine;
 use libp2p::swarm::dummy;
 use libp2p_webrtc_direct::Certificate;
 use tokio::sync::mpsc;
@@ -161,6 +157,7 @@ impl Online {
 
 impl Network for Online {
     type Peer = PeerId;
+    type Outputs = PeerNetwork<dummy::Behaviour>;
 
     fn identify(&self, machine: &mut Machine<PeerId>) {
         machine.identify(self.network.local_peer_id(), net::peer_id_bytes);
@@ -182,38 +179,8 @@ impl Network for Online {
         }
     }
 
-    fn request(
-        &mut self,
-        peer: PeerId,
-        id: RequestId,
-        request: &Request,
-        deadline: MonotonicMillis,
-    ) {
-        self.network.request(peer, id, request, deadline);
-    }
-
-    fn respond(&mut self, id: InboundId, response: &Response) {
-        self.network.respond(id, response);
-    }
-
-    fn refuse(&mut self, id: InboundId) {
-        self.network.refuse(id);
-    }
-
-    fn publish(&mut self, item: &GossipItem) {
-        self.network.publish(item);
-    }
-
-    fn report_verdict(&mut self, id: GossipId, from: &PeerId, verdict: Verdict) {
-        self.network.report_verdict(id, from, verdict);
-    }
-
-    fn on_proved_member(&mut self, peer: PeerId) {
-        self.network.on_proved_member(peer);
-    }
-
-    fn disconnect(&mut self, peer: PeerId, until: Option<MonotonicMillis>) {
-        self.network.disconnect(peer, until);
+    fn outputs(&mut self) -> &mut Self::Outputs {
+        &mut self.network
     }
 }
 

@@ -12,7 +12,7 @@ use heartchain_test_support as support;
 use super::*;
 use crate::{
     session::{SessionError, Stopped},
-    store::{BlockSnapshot, Bodies, StoreError, StoreLost},
+    store::{BlockSnapshot, Bodies, DiskLimit, StoreError, StoreLost},
 };
 
 const WORKS: u8 = 0;
@@ -61,6 +61,7 @@ fn failing(folder: &Path) -> (Opened<crate::network::Offline>, Arc<AtomicU8>) {
         data_folder: folder.to_owned(),
         key: KeySource::File,
         mining: None,
+        max_disk: DiskLimit::DEFAULT,
     };
     let mode = Arc::new(AtomicU8::new(WORKS));
     let told = Arc::clone(&mode);

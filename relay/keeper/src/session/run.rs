@@ -1,11 +1,15 @@
 //! The loop of a running keeper: passes commands, answers of the store, nonces, events of the network and timers to the
-//! machine, and performs its outputs in order. Makes no decisions of its own.
+//! machine, whose outputs [`driver::step`] performs. Makes no decisions of its own.
 
-use std::{collections::VecDeque, ops::ControlFlow, time::Duration};
+use std::{ops::ControlFlow, time::Duration};
 
-use heartchain_chain::{block::Block, hash::BlockHash};
+use heartchain_chain::{block::Block, hash::BlockHash, time::MonotonicMillis};
 use heartchain_peer::clock::{self, Alarm};
-use heartchain_sync::{Event, Input, Machine, Output, io::JobId};
+use heartchain_sync::{
+    Event, Input, Machine, Now,
+    driver::{self, Driver, Miner as _, StoreAnswer},
+    io::JobId,
+};
 use tokio::{sync::mpsc, time::sleep};
 
 use super::{
@@ -51,8 +55,6 @@ pub struct Session<N: Network> {
     pub(crate) events: EventSender,
     /// Fires when the machine wants to be woken.
     pub(crate) alarm: Alarm,
-    /// Inputs that follow from outputs that are being performed.
-    pub(crate) inbox: VecDeque<Input<N::Peer>>,
     pub(crate) replies: Replies,
     /// How many peers were connected when that was last told.
     pub(crate) known_peers: usize,
@@ -161,21 +163,20 @@ impl<N: Network> Session<N> {
 
     fn on_answer(&mut self, answer: Answer) {
         match answer {
-            Answer::Written(id) => {
-                if self.failing.take().is_some() {
+            Answer::Machine(answer) => {
+                let is_written = matches!(answer, StoreAnswer::Written(_));
+                if is_written && self.failing.take().is_some() {
                     self.events.send(KeeperEvent::StorageRecovered);
                 }
-                self.step(Input::Written { id });
+                self.step(answer.into());
             }
-            Answer::WriteFailed { id, full, reason } => {
+            Answer::WriteFailed(answer, reason) => {
                 if self.failing.as_ref() != Some(&reason) {
                     self.failing = Some(reason.clone());
                     self.events.send(KeeperEvent::StorageFailing { reason });
                 }
-                self.step(Input::WriteFailed { id, full });
+                self.step(answer.into());
             }
-            Answer::Read(id, bodies) => self.step(Input::Read { id, bodies }),
-            Answer::ReadFailed(id) => self.step(Input::ReadFailed { id }),
             Answer::Shown(blocks) => {
                 for (hash, block) in blocks {
                     let shown = ShownBlock::new(self.machine.room(), hash, &block);
@@ -186,61 +187,8 @@ impl<N: Network> Session<N> {
         }
     }
 
-    /// Passes an input to the machine and performs its outputs, then does the same for the inputs that these caused.
     fn step(&mut self, input: Input<N::Peer>) {
-        self.inbox.push_back(input);
-        while let Some(input) = self.inbox.pop_front() {
-            for output in self.machine.handle(input, clock::both()) {
-                self.perform(output);
-            }
-        }
-    }
-
-    fn perform(&mut self, output: Output<N::Peer>) {
-        match output {
-            Output::Write { id, batch } => self.queue.push(Job::Write(id, batch)),
-            Output::Read { id, hashes } => self.queue.push(Job::Read(id, hashes)),
-            Output::Request {
-                peer,
-                id,
-                request,
-                deadline,
-            } => self.network.request(peer, id, &request, deadline),
-            Output::Respond { id, response } => self.network.respond(id, &response),
-            Output::Refuse { id } => self.network.refuse(id),
-            Output::Publish(item) => self.network.publish(&item),
-            Output::Verdict { id, from, verdict } => {
-                self.network.report_verdict(id, &from, verdict);
-            }
-            Output::Mine { job, header } => self.miner.mine(job, header),
-            Output::StopMining => self.miner.stop(),
-            Output::WakeAt(at) => self.alarm.set(at),
-            Output::Emit(event) => self.on_event(&event),
-            Output::ProvedMember { peer } => self.network.on_proved_member(peer),
-            Output::Disconnect { peer, until, .. } => self.network.disconnect(peer, until),
-        }
-    }
-
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the enum may grow; other events change the status, which is read when it is asked for"
-    )]
-    fn on_event(&mut self, event: &Event) {
-        if self.replies.on_event(event) {
-            return;
-        }
-        match *event {
-            Event::Chain { from, to, reorg } => self.on_chain(from, to, reorg),
-            Event::Peers => self.on_peers(),
-            Event::KeyReplaced { author } => self.events.send(KeeperEvent::KeyReplaced { author }),
-            Event::Equivocation { author, seq } => {
-                self.events.send(KeeperEvent::Equivocation { author, seq });
-            }
-            Event::ClockSetBack { .. } | Event::ClockSetAhead { .. } => {
-                self.events.send(KeeperEvent::ClockMoved);
-            }
-            _ => {}
-        }
+        driver::step(self, input, None);
     }
 
     /// Tells how many peers are connected, if that has changed.
@@ -306,6 +254,56 @@ impl<N: Network> Session<N> {
             profiles: self.machine.profiles().cloned().collect(),
             hashes,
             blocks,
+        }
+    }
+}
+
+impl<N: Network> Driver for Session<N> {
+    type Peer = N::Peer;
+
+    fn now(&self) -> Now {
+        clock::both()
+    }
+
+    fn with_machine<T>(&mut self, function: impl FnOnce(&mut Machine<N::Peer>) -> T) -> T {
+        function(&mut self.machine)
+    }
+
+    fn network(&mut self) -> &mut impl driver::Network<Peer = N::Peer> {
+        self.network.outputs()
+    }
+
+    fn store(&mut self) -> &mut impl driver::Store {
+        &mut self.queue
+    }
+
+    fn miner(&mut self) -> &mut impl driver::Miner {
+        &mut self.miner
+    }
+
+    fn wake_at(&mut self, at: MonotonicMillis) {
+        self.alarm.set(at);
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the enum may grow; other events change the status, which is read when it is asked for"
+    )]
+    fn on_event(&mut self, event: &Event) {
+        if self.replies.on_event(event) {
+            return;
+        }
+        match *event {
+            Event::Chain { from, to, reorg } => self.on_chain(from, to, reorg),
+            Event::Peers => self.on_peers(),
+            Event::KeyReplaced { author } => self.events.send(KeeperEvent::KeyReplaced { author }),
+            Event::Equivocation { author, seq } => {
+                self.events.send(KeeperEvent::Equivocation { author, seq });
+            }
+            Event::ClockSetBack { .. } | Event::ClockSetAhead { .. } => {
+                self.events.send(KeeperEvent::ClockMoved);
+            }
+            _ => {}
         }
     }
 }

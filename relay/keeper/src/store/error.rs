@@ -7,7 +7,10 @@ use std::{
 
 use heartchain_chain::key::Author;
 
-use super::schema::STORE_VERSION;
+use super::{
+    bounded_file::{DiskLimit, LimitReached},
+    schema::STORE_VERSION,
+};
 use crate::network::OnlineError;
 
 /// Why a keeper's files cannot be opened. Nothing in them was changed.
@@ -82,6 +85,14 @@ pub enum OpenError {
         /// The path of the key file.
         path: PathBuf,
     },
+    /// The store is as large as it may be.
+    #[error("{} has reached its limit of {limit}: start the keeper with a larger --max-disk", path.display())]
+    LimitReached {
+        /// The path of the store.
+        path: PathBuf,
+        /// What --max-disk allows, or the default.
+        limit: DiskLimit,
+    },
     /// The disk has no room for the files.
     #[error("the disk of {} is full: make room and start the keeper again", path.display())]
     Full {
@@ -130,6 +141,10 @@ impl OpenError {
             StoreError::Full => Self::Full {
                 path: path.to_owned(),
             },
+            StoreError::LimitReached(limit) => Self::LimitReached {
+                path: path.to_owned(),
+                limit,
+            },
             StoreError::Damaged(reason) => Self::Damaged {
                 path: path.to_owned(),
                 reason,
@@ -153,6 +168,9 @@ pub enum StoreError {
     /// The disk, or what this user may have of it, is full.
     #[error("the disk is full")]
     Full,
+    /// The file is as large as it may be.
+    #[error("the store has reached its limit of {0}: start the keeper with a larger --max-disk")]
+    LimitReached(DiskLimit),
     /// The file is damaged.
     #[error("the store is damaged: {0}")]
     Damaged(String),
@@ -165,10 +183,10 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether room on the disk would help.
+    /// Whether room would help.
     #[must_use]
     pub const fn is_full(&self) -> bool {
-        matches!(self, Self::Full)
+        matches!(self, Self::Full | Self::LimitReached(_))
     }
 }
 
@@ -180,7 +198,10 @@ impl From<redb::Error> for StoreError {
     fn from(error: redb::Error) -> Self {
         match error {
             redb::Error::DatabaseAlreadyOpen => Self::InUse,
-            redb::Error::Io(error) if is_full(&error) => Self::Full,
+            redb::Error::Io(error) if is_full(&error) => {
+                let reached = error.get_ref().and_then(|inner| inner.downcast_ref());
+                reached.map_or(Self::Full, |&LimitReached(limit)| Self::LimitReached(limit))
+            }
             redb::Error::Io(error)
                 if !matches!(
                     error.kind(),

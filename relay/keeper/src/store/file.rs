@@ -20,6 +20,7 @@ use heartchain_sync::Batch;
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase as _};
 
 use super::{
+    bounded_file::{BoundedFile, DiskLimit},
     error::{OpenError, StoreError},
     loading::{self, Restored, Start},
     schema::{AUTHOR, BLOCKS, HEIGHTS, META, ROOM, STORE_VERSION, VERSION},
@@ -60,6 +61,7 @@ pub(crate) trait Storage: Send + Debug {
 pub struct Store {
     path: PathBuf,
     form: ReadingForm,
+    limit: DiskLimit,
     /// `None` after an error: the database refuses everything until it is opened again.
     database: Option<Database>,
 }
@@ -71,7 +73,8 @@ pub(crate) struct BlockSnapshot {
 }
 
 impl Store {
-    /// Opens the store at `path`, and creates it if it does not exist. The caller holds the room's lock.
+    /// Opens the store at `path`, and creates it if it does not exist. The caller holds the room's lock. Beyond `limit` the file
+    /// does not grow.
     ///
     /// # Errors
     /// If the file is damaged, of a newer version, of another room or author, or cannot be opened.
@@ -80,6 +83,7 @@ impl Store {
         room: RoomId,
         author: Author,
         form: ReadingForm,
+        limit: DiskLimit,
     ) -> Result<Self, OpenError> {
         let exists = path.try_exists().map_err(OpenError::io("open", path))?;
         if !exists {
@@ -88,12 +92,13 @@ impl Store {
         let mut builder = builder();
         // A start reads every block anyway, and a damaged page that is found later is an error in the middle of the work.
         builder.set_check_integrity_on_open(true);
-        let opened = unwinding(|| Ok(builder.open(path)?));
+        let opened = unwinding(|| open_file(&builder, path, limit));
         let database = opened.map_err(|error| OpenError::database(path, error))?;
         check_meta(&database, path, room, author)?;
         Ok(Self {
             path: path.to_owned(),
             form,
+            limit,
             database: Some(database),
         })
     }
@@ -119,7 +124,7 @@ impl Store {
     fn database(&mut self) -> Result<&Database, redb::Error> {
         let database = match self.database.take() {
             Some(database) => database,
-            None => builder().open(&self.path)?,
+            None => open_file(&builder(), &self.path, self.limit)?,
         };
         Ok(self.database.insert(database))
     }
@@ -203,6 +208,11 @@ fn builder() -> Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_LEN);
     builder
+}
+
+fn open_file(builder: &Builder, path: &Path, limit: DiskLimit) -> Result<Database, redb::Error> {
+    let file = BoundedFile::open(path, limit)?;
+    Ok(builder.create_with_backend(file)?)
 }
 
 /// Creates an empty store under another name first: a file at `path` is always complete.

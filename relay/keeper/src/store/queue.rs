@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use heartchain_chain::{block::Block, hash::BlockHash, header::Header, reading::Reading};
 use heartchain_sync::{
     Batch,
+    driver::{self, StoreAnswer, TooManyRequests},
     io::{ReadId, WriteId},
 };
 use tokio::{
@@ -15,7 +16,7 @@ use tokio::{
 
 use super::{
     error::StoreError,
-    file::{BlockSnapshot, Bodies, Storage},
+    file::{BlockSnapshot, Storage},
 };
 
 /// Requests that may wait for the disk. The machine has a few dozen open at most; more means that the disk is stuck.
@@ -41,20 +42,10 @@ pub(crate) enum Job {
 /// The answer to a request.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// A batch is on the disk.
-    Written(WriteId),
-    /// A batch could not be written.
-    WriteFailed {
-        id: WriteId,
-        /// Whether there was no room.
-        full: bool,
-        /// What a person reads about it.
-        reason: String,
-    },
-    /// Bodies for the machine.
-    Read(ReadId, Bodies),
-    /// Bodies could not be read.
-    ReadFailed(ReadId),
+    /// What the machine asked for.
+    Machine(StoreAnswer),
+    /// A write of the machine failed. A person reads why.
+    WriteFailed(StoreAnswer, String),
     /// Blocks to be shown; those whose bodies could not be read are left out.
     Shown(Vec<(BlockHash, Block)>),
     /// Nothing that the session waits for.
@@ -97,12 +88,11 @@ impl Queue {
             return self.jobs.push_back(job);
         }
         self.answers.push_back(match job {
-            Job::Write(id, _) => Answer::WriteFailed {
-                id,
-                full: false,
-                reason: format!("the disk is too slow: {MAX_QUEUED} requests wait"),
-            },
-            Job::Read(id, _) => Answer::ReadFailed(id),
+            Job::Write(id, _) => Answer::WriteFailed(
+                StoreAnswer::WriteFailed { id, full: false },
+                format!("the disk is too slow: {MAX_QUEUED} requests wait"),
+            ),
+            Job::Read(id, _) => Answer::Machine(StoreAnswer::ReadFailed(id)),
             // An export ends with an error when its sender is dropped.
             Job::Show(_) | Job::Snapshot(_) => Answer::Nothing,
         });
@@ -150,6 +140,19 @@ impl Queue {
     }
 }
 
+/// A full queue answers later, with what a person reads about it.
+impl driver::Store for Queue {
+    fn write(&mut self, id: WriteId, batch: Batch) -> Result<(), TooManyRequests> {
+        self.push(Job::Write(id, batch));
+        Ok(())
+    }
+
+    fn read(&mut self, id: ReadId, hashes: Vec<BlockHash>) -> Result<(), TooManyRequests> {
+        self.push(Job::Read(id, hashes));
+        Ok(())
+    }
+}
+
 fn serve(mut store: Box<dyn Storage>, jobs: Vec<Job>) -> (Box<dyn Storage>, Vec<Answer>) {
     let mut answers = Vec::with_capacity(jobs.len());
     let mut writes: (Vec<WriteId>, Vec<Batch>) = (Vec::new(), Vec::new());
@@ -164,10 +167,10 @@ fn serve(mut store: Box<dyn Storage>, jobs: Vec<Job>) -> (Box<dyn Storage>, Vec<
         }
         write(&mut *store, std::mem::take(&mut writes), &mut answers);
         answers.push(match job {
-            Job::Read(id, hashes) => match store.bodies(&hashes) {
-                Ok(bodies) => Answer::Read(id, bodies),
-                Err(_) => Answer::ReadFailed(id),
-            },
+            Job::Read(id, hashes) => Answer::Machine(match store.bodies(&hashes) {
+                Ok(bodies) => StoreAnswer::Read(id, bodies),
+                Err(_) => StoreAnswer::ReadFailed(id),
+            }),
             Job::Show(blocks) => Answer::Shown(show(&mut *store, blocks)),
             Job::Snapshot(reply) => {
                 // The export may have been given up.
@@ -188,17 +191,17 @@ fn write(
     answers: &mut Vec<Answer>,
 ) {
     if batches.len() > 1 && store.write(&batches).is_ok() {
-        answers.extend(ids.into_iter().map(Answer::Written));
+        let written = ids.into_iter().map(StoreAnswer::Written);
+        answers.extend(written.map(Answer::Machine));
         return;
     }
     for (id, batch) in ids.into_iter().zip(&batches) {
         answers.push(match store.write(std::slice::from_ref(batch)) {
-            Ok(()) => Answer::Written(id),
-            Err(error) => Answer::WriteFailed {
-                id,
-                full: error.is_full(),
-                reason: error.to_string(),
-            },
+            Ok(()) => Answer::Machine(StoreAnswer::Written(id)),
+            Err(error) => {
+                let full = error.is_full();
+                Answer::WriteFailed(StoreAnswer::WriteFailed { id, full }, error.to_string())
+            }
         });
     }
 }
@@ -224,6 +227,7 @@ mod tests {
     use heartchain_sync::StoreOperation;
 
     use super::*;
+    use crate::store::Bodies;
 
     /// Writes the numbers of its transactions' batches down, and fails where it is told to.
     #[derive(Debug)]
@@ -274,15 +278,20 @@ mod tests {
         let mut answers = Vec::new();
         while !queue.is_idle() {
             answers.push(match queue.next().await.expect("a store") {
-                Answer::Written(id) => format!("written {}", id.0),
-                Answer::WriteFailed { id, full, .. } => format!("failed {} {full}", id.0),
-                Answer::Read(id, bodies) => format!("read {} {}", id.0, bodies.len()),
-                other @ (Answer::ReadFailed(_) | Answer::Shown(_) | Answer::Nothing) => {
-                    format!("{other:?}")
-                }
+                Answer::Machine(answer) | Answer::WriteFailed(answer, _) => words(&answer),
+                other @ (Answer::Shown(_) | Answer::Nothing) => format!("{other:?}"),
             });
         }
         answers
+    }
+
+    fn words(answer: &StoreAnswer) -> String {
+        match answer {
+            StoreAnswer::Written(id) => format!("written {}", id.0),
+            StoreAnswer::WriteFailed { id, full } => format!("failed {} {full}", id.0),
+            StoreAnswer::Read(id, bodies) => format!("read {} {}", id.0, bodies.len()),
+            StoreAnswer::ReadFailed(id) => format!("read failed {}", id.0),
+        }
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use keeper::{
     network::Offline,
     opening::{KeeperOptions, Opened, open},
     session::{Handle, KeeperEvent, SessionError},
+    store::DiskLimit,
 };
 use tokio::sync::mpsc;
 
@@ -39,6 +40,7 @@ impl Folder {
             data_folder: self.folder.path().to_owned(),
             key: KeySource::File,
             mining: Some(MiningShare::new(100).expect("a share")),
+            max_disk: DiskLimit::DEFAULT,
         }
     }
 
@@ -57,6 +59,7 @@ impl Folder {
 pub(crate) fn place(folder: &Folder) -> PlaceArgs {
     PlaceArgs {
         files: FilesArgs {
+            max_disk: None,
             data_dir: Some(folder.path().to_owned()),
             seed: None,
         },

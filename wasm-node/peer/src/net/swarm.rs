@@ -14,7 +14,7 @@ use std::{
 use futures::{FutureExt, StreamExt};
 use heartchain_chain::{room::Room, time::MonotonicMillis};
 use heartchain_sync::{
-    Input,
+    Input, driver,
     io::{GossipId, InboundId, RequestFailure, RequestId, Verdict},
     message::{GossipItem, Request, Response},
 };
@@ -272,10 +272,11 @@ impl<D: DirectTransport> Network<D> {
     }
 }
 
-// What the state machine and the page want. Each command is carried out once.
-impl<D: DirectTransport> Network<D> {
-    /// Sends a request to a peer. It fails at once if the peer is not connected.
-    pub fn request(
+// What the state machine wants. Each command is carried out once.
+impl<D: DirectTransport> driver::Network for Network<D> {
+    type Peer = PeerId;
+
+    fn request(
         &mut self,
         peer: PeerId,
         id: RequestId,
@@ -294,31 +295,26 @@ impl<D: DirectTransport> Network<D> {
         }
     }
 
-    /// Responds to a peer's request.
-    pub fn respond(&mut self, id: InboundId, response: &Response) {
+    fn respond(&mut self, id: InboundId, response: &Response) {
         let protocol = &mut self.swarm.behaviour_mut().sync;
         self.requests.respond(protocol, id, response);
     }
 
-    /// Closes the stream of a peer's request without a response.
-    pub fn refuse(&mut self, id: InboundId) {
+    fn refuse(&mut self, id: InboundId) {
         self.requests.refuse(id);
     }
 
-    /// Publishes an item to its gossip topic of the room.
-    pub fn publish(&mut self, item: &GossipItem) {
+    fn publish(&mut self, item: &GossipItem) {
         let gossipsub = self.swarm.behaviour_mut().gossip.gossip();
         self.gossip.publish(gossipsub, item);
     }
 
-    /// Applies the verdict on a gossip message.
-    pub fn report_verdict(&mut self, id: GossipId, from: &PeerId, verdict: Verdict) {
+    fn report_verdict(&mut self, id: GossipId, from: &PeerId, verdict: Verdict) {
         let gossipsub = self.swarm.behaviour_mut().gossip.gossip();
         self.gossip.apply(gossipsub, id, from, verdict);
     }
 
-    /// A peer of a private room proved that it has the room's key.
-    pub fn on_proved_member(&mut self, peer: PeerId) {
+    fn on_proved_member(&mut self, peer: PeerId) {
         self.connectivity
             .on_proved_member(&peer, self.swarm.behaviour_mut());
         self.events.changed();
@@ -326,14 +322,16 @@ impl<D: DirectTransport> Network<D> {
         self.poll_parts();
     }
 
-    /// Closes all connections to a peer. With `until`, bans the peer until then.
-    pub fn disconnect(&mut self, peer: PeerId, until: Option<MonotonicMillis>) {
+    fn disconnect(&mut self, peer: PeerId, until: Option<MonotonicMillis>) {
         let now = clock::monotonic();
         self.connectivity
             .disconnect(peer, until, &mut self.swarm, &mut self.events, now);
         self.requests.forget(&peer);
     }
+}
 
+// What the page wants.
+impl<D: DirectTransport> Network<D> {
     /// Closes all connections and opens no more (`on`), or rejoins the network at once.
     pub fn isolate(&mut self, on: bool) {
         if self.connectivity.isolate(on, &mut self.swarm) {

@@ -1,7 +1,7 @@
 //! Tests of the store on disk, by its results and by the calls that it makes to the browser.
 
 use futures::StreamExt;
-use heartchain_sync::io::WriteId;
+use heartchain_sync::{driver::StoreAnswer, io::WriteId};
 use js_sys::Function;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -159,15 +159,15 @@ async fn written_reading_does_not_hide_full_disk() {
         operations: vec![suite::put(suite::small_block(1))],
         strict: false,
     };
-    assert!(queue.write(WriteId(1), block).is_none());
+    assert!(queue.write(WriteId(1), block).is_ok());
     let refused = answers.next().await;
     assert!(
         matches!(
             refused,
-            Some(Answer::WriteFailed {
+            Some(Answer::Machine(StoreAnswer::WriteFailed {
                 id: WriteId(1),
                 full: true
-            })
+            }))
         ),
         "{refused:?}"
     );
@@ -176,10 +176,13 @@ async fn written_reading_does_not_hide_full_disk() {
         operations: vec![entry()],
         strict: true,
     };
-    assert!(queue.write(WriteId(2), reading).is_none());
+    assert!(queue.write(WriteId(2), reading).is_ok());
     let kept = answers.next().await;
     assert!(
-        matches!(kept, Some(Answer::Written(WriteId(2)))),
+        matches!(
+            kept,
+            Some(Answer::Machine(StoreAnswer::Written(WriteId(2))))
+        ),
         "{kept:?}"
     );
     assert!(health.failing());

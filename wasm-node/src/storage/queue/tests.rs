@@ -50,16 +50,25 @@ async fn compaction_stops_at_release() {
     let left = Rc::new(Cell::new(3));
     let (mut queue, mut answers) = Queue::new(CompactingStore(left.clone()), health());
     // A request is executed before compaction is complete.
-    assert!(queue.write(WriteId(1), Batch::default()).is_none());
-    assert!(matches!(answers.next().await, Some(Answer::Written(_))));
+    assert!(queue.write(WriteId(1), Batch::default()).is_ok());
+    assert!(matches!(
+        answers.next().await,
+        Some(Answer::Machine(StoreAnswer::Written(_)))
+    ));
     while left.get() > 0 {
         clock::sleep(Duration::from_millis(1)).await;
     }
-    assert!(queue.write(WriteId(2), Batch::default()).is_none());
+    assert!(queue.write(WriteId(2), Batch::default()).is_ok());
     queue.release(Box::new(()));
-    assert!(queue.read(ReadId(3), Vec::new()).is_none());
-    assert!(matches!(answers.next().await, Some(Answer::Written(_))));
-    assert!(matches!(answers.next().await, Some(Answer::Read(..))));
+    assert!(queue.read(ReadId(3), Vec::new()).is_ok());
+    assert!(matches!(
+        answers.next().await,
+        Some(Answer::Machine(StoreAnswer::Written(_)))
+    ));
+    assert!(matches!(
+        answers.next().await,
+        Some(Answer::Machine(StoreAnswer::Read(..)))
+    ));
     // There was no compaction even between the write and the release.
     assert_eq!(left.get(), 3);
 }
@@ -78,7 +87,7 @@ async fn lock_is_dropped_after_all_requests() {
     let store = crate::storage::MemoryStore::default();
     let (mut queue, mut answers) = Queue::new(store, health());
     let mut sent = 0;
-    while queue.write(WriteId(sent), Batch::default()).is_none() {
+    while queue.write(WriteId(sent), Batch::default()).is_ok() {
         sent += 1;
     }
     let gone = Rc::new(Cell::new(false));
@@ -86,7 +95,9 @@ async fn lock_is_dropped_after_all_requests() {
     for id in 0..sent {
         assert!(!gone.get(), "gone before {id} of {sent} was done");
         let answer = answers.next().await;
-        assert!(matches!(answer, Some(Answer::Written(WriteId(other))) if other == id));
+        assert!(
+            matches!(answer, Some(Answer::Machine(StoreAnswer::Written(WriteId(other)))) if other == id)
+        );
     }
     while !gone.get() {
         clock::sleep(Duration::from_millis(1)).await;
@@ -234,15 +245,18 @@ async fn closed_store_is_reopened_without_a_request() {
     assert!(matches!(answers.next().await, Some(Answer::Closed)));
     assert!(matches!(answers.next().await, Some(Answer::ReopenFailed)));
     assert!(matches!(answers.next().await, Some(Answer::Reopened)));
-    assert!(queue.write(WriteId(1), Batch::default()).is_none());
-    assert!(matches!(answers.next().await, Some(Answer::Written(_))));
+    assert!(queue.write(WriteId(1), Batch::default()).is_ok());
+    assert!(matches!(
+        answers.next().await,
+        Some(Answer::Machine(StoreAnswer::Written(_)))
+    ));
 }
 
 #[test]
 async fn writes_before_a_reset_are_refused() {
     let (mut queue, mut answers, close_signal) = closing_store(0, Ok(Reopened::Reset), false);
     close_signal.set(ClosedBy::Browser);
-    assert!(queue.write(WriteId(1), Batch::default()).is_none());
+    assert!(queue.write(WriteId(1), Batch::default()).is_ok());
     assert!(matches!(answers.next().await, Some(Answer::Closed)));
     let Some(Answer::Reset(epoch)) = answers.next().await else {
         panic!("it is open again")
@@ -250,27 +264,33 @@ async fn writes_before_a_reset_are_refused() {
     let refused = answers.next().await;
     assert!(matches!(
         refused,
-        Some(Answer::WriteFailed {
+        Some(Answer::Machine(StoreAnswer::WriteFailed {
             id: WriteId(1),
             full: false
-        })
+        }))
     ));
     queue.enter(epoch);
-    assert!(queue.write(WriteId(2), Batch::default()).is_none());
+    assert!(queue.write(WriteId(2), Batch::default()).is_ok());
     let written = answers.next().await;
-    assert!(matches!(written, Some(Answer::Written(WriteId(2)))));
+    assert!(matches!(
+        written,
+        Some(Answer::Machine(StoreAnswer::Written(WriteId(2))))
+    ));
 }
 
 #[test]
 async fn hanging_write_fails_once_store_is_closed() {
     let (mut queue, mut answers, close_signal) = closing_store(0, Ok(Reopened::Intact), true);
-    assert!(queue.write(WriteId(1), Batch::default()).is_none());
+    assert!(queue.write(WriteId(1), Batch::default()).is_ok());
     clock::sleep(Duration::from_millis(1)).await;
     close_signal.set(ClosedBy::Browser);
     let failed = answers.next().await;
     assert!(matches!(
         failed,
-        Some(Answer::WriteFailed { id: WriteId(1), .. })
+        Some(Answer::Machine(StoreAnswer::WriteFailed {
+            id: WriteId(1),
+            ..
+        }))
     ));
     assert!(matches!(answers.next().await, Some(Answer::Closed)));
     assert!(matches!(answers.next().await, Some(Answer::Reopened)));
@@ -284,9 +304,12 @@ async fn newer_version_store_is_not_retried() {
     close_signal.set(ClosedBy::NewerVersion);
     assert!(matches!(answers.next().await, Some(Answer::Closed)));
     assert!(matches!(answers.next().await, Some(Answer::ReopenFailed)));
-    assert!(queue.write(WriteId(1), Batch::default()).is_none());
+    assert!(queue.write(WriteId(1), Batch::default()).is_ok());
     let failed = answers.next().await;
-    assert!(matches!(failed, Some(Answer::WriteFailed { .. })));
+    assert!(matches!(
+        failed,
+        Some(Answer::Machine(StoreAnswer::WriteFailed { .. }))
+    ));
 }
 
 /// A store that logs the number of operations of each batch, and refuses batches above a limit.
@@ -322,21 +345,24 @@ async fn waiting_writes_are_grouped_up_to_a_limit() {
     let (mut queue, mut answers) = Queue::new(LimitedStore(written.clone(), usize::MAX), health());
     let count = MAX_GROUPED_WRITES as u64 + 3;
     for id in 0..count {
-        assert!(queue.write(WriteId(id), changes(1, false)).is_none());
+        assert!(queue.write(WriteId(id), changes(1, false)).is_ok());
     }
-    assert!(queue.read(ReadId(1), Vec::new()).is_none());
-    assert!(queue.write(WriteId(count), changes(1, false)).is_none());
-    assert!(queue.write(WriteId(count + 1), changes(1, true)).is_none());
-    assert!(queue.write(WriteId(count + 2), changes(1, false)).is_none());
+    assert!(queue.read(ReadId(1), Vec::new()).is_ok());
+    assert!(queue.write(WriteId(count), changes(1, false)).is_ok());
+    assert!(queue.write(WriteId(count + 1), changes(1, true)).is_ok());
+    assert!(queue.write(WriteId(count + 2), changes(1, false)).is_ok());
     for id in 0..count {
         assert!(
-            matches!(answers.next().await, Some(Answer::Written(WriteId(other))) if other == id)
+            matches!(answers.next().await, Some(Answer::Machine(StoreAnswer::Written(WriteId(other)))) if other == id)
         );
     }
-    assert!(matches!(answers.next().await, Some(Answer::Read(..))));
+    assert!(matches!(
+        answers.next().await,
+        Some(Answer::Machine(StoreAnswer::Read(..)))
+    ));
     for id in count..count + 3 {
         assert!(
-            matches!(answers.next().await, Some(Answer::Written(WriteId(other))) if other == id)
+            matches!(answers.next().await, Some(Answer::Machine(StoreAnswer::Written(WriteId(other)))) if other == id)
         );
     }
     assert_eq!(*written.borrow(), [MAX_GROUPED_WRITES, 3, 1, 1, 1]);
@@ -347,19 +373,22 @@ async fn failed_group_is_written_one_by_one() {
     let written = Rc::new(RefCell::new(Vec::new()));
     let (mut queue, mut answers) = Queue::new(LimitedStore(written.clone(), 2), health());
     for (id, count) in [(1, 1), (2, 3), (3, 2)] {
-        assert!(queue.write(WriteId(id), changes(count, false)).is_none());
+        assert!(queue.write(WriteId(id), changes(count, false)).is_ok());
     }
     assert!(matches!(
         answers.next().await,
-        Some(Answer::Written(WriteId(1)))
+        Some(Answer::Machine(StoreAnswer::Written(WriteId(1))))
     ));
     assert!(matches!(
         answers.next().await,
-        Some(Answer::WriteFailed { id: WriteId(2), .. })
+        Some(Answer::Machine(StoreAnswer::WriteFailed {
+            id: WriteId(2),
+            ..
+        }))
     ));
     assert!(matches!(
         answers.next().await,
-        Some(Answer::Written(WriteId(3)))
+        Some(Answer::Machine(StoreAnswer::Written(WriteId(3))))
     ));
     assert_eq!(*written.borrow(), [6, 1, 3, 2]);
 }
@@ -367,19 +396,19 @@ async fn failed_group_is_written_one_by_one() {
 #[test]
 async fn requests_are_answered_in_order() {
     let (mut queue, mut answers) = Queue::new(crate::storage::MemoryStore::default(), health());
-    assert!(queue.write(WriteId(1), Batch::default()).is_none());
-    assert!(queue.read(ReadId(2), Vec::new()).is_none());
-    assert!(queue.write(WriteId(3), Batch::default()).is_none());
+    assert!(queue.write(WriteId(1), Batch::default()).is_ok());
+    assert!(queue.read(ReadId(2), Vec::new()).is_ok());
+    assert!(queue.write(WriteId(3), Batch::default()).is_ok());
     assert!(matches!(
         answers.next().await,
-        Some(Answer::Written(WriteId(1)))
+        Some(Answer::Machine(StoreAnswer::Written(WriteId(1))))
     ));
     assert!(
-        matches!(answers.next().await, Some(Answer::Read(ReadId(2), bodies)) if bodies.is_empty())
+        matches!(answers.next().await, Some(Answer::Machine(StoreAnswer::Read(ReadId(2), bodies))) if bodies.is_empty())
     );
     assert!(matches!(
         answers.next().await,
-        Some(Answer::Written(WriteId(3)))
+        Some(Answer::Machine(StoreAnswer::Written(WriteId(3))))
     ));
 }
 
@@ -387,10 +416,13 @@ async fn requests_are_answered_in_order() {
 async fn failures_are_reported() {
     let health = health();
     let (mut queue, mut answers) = Queue::new(FullStore, health.clone());
-    assert!(queue.write(WriteId(1), Batch::default()).is_none());
+    assert!(queue.write(WriteId(1), Batch::default()).is_ok());
     assert!(matches!(
         answers.next().await,
-        Some(Answer::WriteFailed { id: WriteId(1), .. })
+        Some(Answer::Machine(StoreAnswer::WriteFailed {
+            id: WriteId(1),
+            ..
+        }))
     ));
     assert!(health.failing());
     assert_eq!(
@@ -404,11 +436,9 @@ async fn full_queue_refuses_at_once() {
     let (mut queue, _answers) = Queue::new(crate::storage::MemoryStore::default(), health());
     // The channel holds its bound and one more for the sender; nothing is served before we await.
     let failed = (0..MAX_QUEUED_STORE_REQUESTS + 2)
-        .filter_map(|id| {
-            queue.write(
-                WriteId(u64::try_from(id).unwrap_or_default()),
-                Batch::default(),
-            )
+        .filter(|id| {
+            let id = WriteId(u64::try_from(*id).unwrap_or_default());
+            queue.write(id, Batch::default()).is_err()
         })
         .count();
     assert_eq!(failed, 1);

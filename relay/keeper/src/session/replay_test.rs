@@ -1,0 +1,150 @@
+//! The recorded inputs of the simulation, passed to a keeper: it must do what the machine returned, all of it and in its order.
+
+use std::{
+    cell::Cell,
+    future::pending,
+    rc::Rc,
+    sync::{Arc, Mutex},
+};
+
+use heartchain_chain::{hash::BlockHash, time::MonotonicMillis};
+use heartchain_peer::{
+    clock::Alarm,
+    net::{PeerId, peer_id_bytes, peer_id_from_seed},
+};
+use heartchain_sync::{
+    Batch, Machine, driver,
+    io::{GossipId, InboundId, RequestId, Verdict},
+    message::{GossipItem, Request, Response},
+};
+use heartchain_test_support::{
+    RECORDED_DIGEST, Replay, SEEDS, assert_same, digest, for_networks, for_stores, record,
+    recorded_machine,
+};
+
+use super::{events, handle, replies::Replies, run::Session};
+use crate::{
+    miner::{Miner, MiningShare},
+    network::{Network, NetworkEvent},
+    room_lock::RoomLock,
+    store::{BlockSnapshot, Bodies, Queue, Storage, StoreError},
+};
+
+/// A network that counts what it is asked.
+#[derive(Debug, Default)]
+struct CountingNetwork(Rc<Cell<usize>>);
+
+impl CountingNetwork {
+    fn count(&self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+impl Network for CountingNetwork {
+    type Peer = PeerId;
+    type Outputs = Self;
+
+    fn identify(&self, _: &mut Machine<PeerId>) {}
+
+    async fn next(&mut self) -> NetworkEvent<PeerId> {
+        pending().await
+    }
+
+    fn outputs(&mut self) -> &mut Self {
+        self
+    }
+}
+
+impl driver::Network for CountingNetwork {
+    type Peer = PeerId;
+
+    fn request(&mut self, _: PeerId, _: RequestId, _: &Request, _: MonotonicMillis) {
+        self.count();
+    }
+
+    fn respond(&mut self, _: InboundId, _: &Response) {
+        self.count();
+    }
+
+    fn refuse(&mut self, _: InboundId) {
+        self.count();
+    }
+
+    fn publish(&mut self, _: &GossipItem) {
+        self.count();
+    }
+
+    fn report_verdict(&mut self, _: GossipId, _: &PeerId, _: Verdict) {
+        self.count();
+    }
+
+    fn on_proved_member(&mut self, _: PeerId) {
+        self.count();
+    }
+
+    fn disconnect(&mut self, _: PeerId, _: Option<MonotonicMillis>) {
+        self.count();
+    }
+}
+
+/// A store that writes down what it is asked.
+#[derive(Debug, Default)]
+struct ListingStore(Arc<Mutex<Vec<String>>>);
+
+impl Storage for ListingStore {
+    fn write(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
+        let texts = batches.iter().map(|batch| format!("{batch:?}"));
+        self.0.lock().expect("a list").extend(texts);
+        Ok(())
+    }
+
+    fn bodies(&mut self, hashes: &[BlockHash]) -> Result<Bodies, StoreError> {
+        self.0.lock().expect("a list").push(format!("{hashes:?}"));
+        Ok(vec![None; hashes.len()])
+    }
+
+    fn snapshot(&mut self) -> Result<BlockSnapshot, StoreError> {
+        Err(StoreError::Full)
+    }
+}
+
+#[tokio::test]
+async fn keeper_performs_what_the_machine_returned() {
+    let peers = SEEDS.map(peer_id_from_seed);
+    let recording = record(&peers, peer_id_bytes);
+    assert_same(&recording.simulated, &recording.returned, "the simulation");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, network) = (ListingStore::default(), CountingNetwork::default());
+    let (asked, calls) = (Arc::clone(&store.0), Rc::clone(&network.0));
+    let (_handle, commands) = handle::channel();
+    // Without a reader no blocks are shown, which would be read from the store.
+    let (events, _) = events::channel();
+    let session = Session {
+        machine: recorded_machine(&peers, peer_id_bytes),
+        network,
+        queue: Queue::new(Box::new(store)),
+        miner: Miner::new(MiningShare::DEFAULT),
+        commands,
+        events,
+        alarm: Alarm::default(),
+        replies: Replies::default(),
+        known_peers: 0,
+        failing: None,
+        lock: RoomLock::acquire(&folder.path().join("lock")).expect("a lock"),
+    };
+    let mut replay = Replay::new(session);
+    for (now, input) in recording.inputs {
+        replay.input(now, input);
+        let queue = &mut replay.driver.queue;
+        while !queue.is_idle() {
+            // The recording has the answers.
+            queue.next().await.expect("a store");
+        }
+    }
+    assert_same(&replay.lines, &recording.returned, "the keeper");
+    assert_eq!(digest(&replay.lines), RECORDED_DIGEST, "that of the tab");
+    let asked = asked.lock().expect("a list");
+    assert_same(&asked, &for_stores(&recording.returned), "its store");
+    assert_eq!(calls.get(), for_networks(&recording.returned).len());
+}
