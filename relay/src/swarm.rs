@@ -20,7 +20,7 @@ use libp2p::{
         upgrade,
     },
     multiaddr::Protocol,
-    noise, ping, relay,
+    ping, relay,
     request_response::{self, Message},
     swarm::SwarmEvent,
     yamux,
@@ -43,9 +43,9 @@ use crate::{
     limits::Limits,
     listeners,
     metrics::{self, Metrics, TransportBytes},
+    noise,
     rate_limited_muxer::RateLimitedMuxer,
     rendezvous::Rendezvous,
-    small_writes::WithSmallWrites,
     websocket,
     workarounds::IdleTimeout,
 };
@@ -341,7 +341,7 @@ fn build(
             let transport = websockets
                 .upgrade(upgrade::Version::V1Lazy)
                 .authenticate(noise::Config::new(key)?)
-                .multiplex(WithSmallWrites(multiplexer))
+                .multiplex(multiplexer)
                 .map(limited(limits, metrics.bytes_of(metrics::WEBSOCKET)))
                 .boxed();
             Ok(LimitHandshakes::new(transport, handshakes))
