@@ -1,6 +1,7 @@
 //! A circuit relay of js-libp2p with its default limits, or with room for as many clients as the first argument says.
 //! Prints its address, and runs until it is killed.
 
+import "./node20-polyfill.mjs";
 import { noise } from "@chainsafe/libp2p-noise";
 import { yamux } from "@chainsafe/libp2p-yamux";
 import { circuitRelayServer } from "@libp2p/circuit-relay-v2";
