@@ -82,7 +82,8 @@ pub(crate) struct Channels {
     streams: StreamConfig,
     max: usize,
     is_client: bool,
-    all: HashMap<StreamKey, Channel>,
+    /// Boxed, because the table has room for twice as many.
+    all: HashMap<StreamKey, Box<Channel>>,
     next_key: u64,
     /// The streams whose channels are not closed.
     ids: HashMap<u16, StreamKey>,
@@ -375,7 +376,7 @@ impl Channels {
         self.ready.clear();
         let wakers = [self.muxer.take(), self.opener.take(), self.acceptor.take()];
         wakers.into_iter().flatten().for_each(Waker::wake);
-        self.all.values_mut().for_each(Channel::close);
+        self.all.values_mut().for_each(|channel| channel.close());
         // A stream that was closed and dropped needs nothing any longer.
         self.all.retain(|_, channel| channel.released.is_none());
     }
@@ -603,7 +604,7 @@ impl Channels {
                     lifecycle,
                     received,
                     ..
-                } = channel;
+                } = &mut **channel;
                 match received.receive(lifecycle, &message.data) {
                     Ok(flags) => {
                         channel.wake();
@@ -661,7 +662,7 @@ impl Channels {
             writer: None,
             is_open: false,
         };
-        self.all.insert(key, channel);
+        self.all.insert(key, Box::new(channel));
         self.ids.insert(id, key);
         key
     }

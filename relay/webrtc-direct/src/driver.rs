@@ -54,7 +54,8 @@ impl<H: Host> Driver<H> {
     /// Drives the connection until it ends.
     pub(crate) async fn run(mut self, stack: impl FnOnce() -> Result<Stack, ConnectionError>) {
         let started = Instant::now();
-        let ended = match stack() {
+        // The task has room for the stack wherever it may be, so it is on the heap. It has some 6 KiB.
+        let ended = match stack().map(Box::new) {
             Ok(mut stack) => {
                 let ended = self.drive(&mut stack, started).await;
                 stack.close();

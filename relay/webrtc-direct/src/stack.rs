@@ -97,7 +97,6 @@ impl From<dimpl::Error> for StackError {
 pub struct Stack {
     dtls: Dtls,
     dtls_due: Option<Instant>,
-    buffer: Vec<u8>,
     peer: Option<Fingerprint>,
     is_client: bool,
     /// The cookie that the peer has echoed.
@@ -168,7 +167,6 @@ impl Stack {
         Ok(Self {
             dtls,
             dtls_due: None,
-            buffer: vec![0; MAX_DATAGRAM],
             peer: None,
             is_client,
             cookie,
@@ -355,16 +353,11 @@ impl Stack {
     }
 
     fn drain_dtls(&mut self) -> Result<(), StackError> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let drained = self.drain_dtls_into(&mut buffer);
-        self.buffer = buffer;
-        drained
-    }
-
-    fn drain_dtls_into(&mut self, buffer: &mut Vec<u8>) -> Result<(), StackError> {
+        // Not kept, because most connections are silent most of the time.
+        let mut buffer = vec![0; MAX_DATAGRAM];
         let mut is_connected = false;
         loop {
-            match self.dtls.poll_output(buffer) {
+            match self.dtls.poll_output(&mut buffer) {
                 Output::Packet(packet) => {
                     let packet = packet.to_vec();
                     self.datagrams.push_back(packet);
