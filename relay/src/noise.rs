@@ -107,7 +107,8 @@ impl Config {
         let payload = Payload::decode(payload.as_slice())?;
 
         let peer = PublicKey::try_decode_protobuf(&payload.identity_key)?;
-        let proven = noise.get_remote_static().map(signed).unwrap_or_default();
+        let proven = noise.get_remote_static().map(signed);
+        let proven = proven.ok_or(Error::Signature)?;
         if !peer.verify(&proven, &payload.identity_sig) {
             return Err(Error::Signature);
         }

@@ -17,6 +17,8 @@ const MAX_UNSENT_BYTES: usize = 2 * 1024;
 /// Bytes by which the room for a message grows while it arrives. So a peer that announces a long one and sends nothing
 /// costs no more than a short one.
 const READ_STEP_BYTES: usize = 4 * 1024;
+/// Empty messages that one call reads. Behind these, other tasks run first.
+const MAX_EMPTY_MESSAGES: usize = 64;
 
 /// A stream that encrypts what is written, and decrypts what is read.
 pub(crate) struct Secured<S> {
@@ -31,6 +33,8 @@ pub(crate) struct Secured<S> {
     /// An encrypted message, and how much of it was written.
     sealed: Vec<u8>,
     written: usize,
+    /// Whether a message could not be encrypted or decrypted. The stream is of no use then.
+    has_failed: bool,
 }
 
 /// The message that arrives.
@@ -53,7 +57,18 @@ impl<S> Secured<S> {
             unsent: Vec::new(),
             sealed: Vec::new(),
             written: 0,
+            has_failed: false,
         }
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.has_failed {
+            return Err(io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                "an earlier message could not be encrypted or decrypted",
+            ));
+        }
+        Ok(())
     }
 
     /// Encrypts what waits.
@@ -63,6 +78,7 @@ impl<S> Secured<S> {
         let length = self
             .noise
             .write_message(&unsent, &mut sealed[LENGTH_BYTES..])
+            .inspect_err(|_| self.has_failed = true)
             .map_err(io::Error::other)?;
         sealed.truncate(LENGTH_BYTES + length);
         set_length(&mut sealed)?;
@@ -76,6 +92,7 @@ impl<S> Secured<S> {
         let length = self
             .noise
             .read_message(message, &mut opened)
+            .inspect_err(|_| self.has_failed = true)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         opened.truncate(length);
         (self.opened, self.read) = (opened, 0);
@@ -138,8 +155,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Secured<S> {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.check()?;
         // A message may be empty.
+        let mut empty = 0;
         while this.opened.is_empty() {
+            if empty == MAX_EMPTY_MESSAGES {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            empty += 1;
             match ready!(this.poll_message(context))? {
                 Some(message) => this.open(&message)?,
                 None => return Poll::Ready(Ok(0)),
@@ -159,6 +183,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Secured<S> {
 impl<S: AsyncWrite + Unpin> Secured<S> {
     /// Encrypts what waits, and writes it to the inner stream.
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check()?;
         loop {
             while self.written < self.sealed.len() {
                 let rest = &self.sealed[self.written..];
@@ -183,6 +208,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Secured<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.check()?;
         if self.unsent.len() >= MAX_UNSENT_BYTES {
             ready!(self.as_mut().poll_flush(context))?;
         }
@@ -369,7 +395,38 @@ mod tests {
                 io::ErrorKind::InvalidData
             };
             assert_eq!(read.map_err(|error| error.kind()), Err(kind));
+            if cut {
+                continue;
+            }
+            // What follows a changed message is not read, and no answer is sent.
+            from.inner.written.clear();
+            write(&mut from, b"next");
+            flush(&mut from);
+            to.inner.readable.extend(&from.inner.written);
+            let read = to.read(&mut [0; 10]).now_or_never().expect("at once");
+            let written = to.write(b"answer").now_or_never().expect("at once");
+            let flushed = to.flush().now_or_never().expect("at once");
+            for outcome in [read.map(drop), written.map(drop), flushed] {
+                let kind = outcome.map_err(|error| error.kind());
+                assert_eq!(kind, Err(io::ErrorKind::BrokenPipe));
+            }
         }
+    }
+
+    #[test]
+    fn empty_messages_let_other_tasks_run() {
+        let [mut from, mut to] = ends();
+        for _ in 0..MAX_EMPTY_MESSAGES {
+            from.seal().expect("it encrypts");
+            flush(&mut from);
+        }
+        write(&mut from, b"all");
+        flush(&mut from);
+        to.inner.readable.extend(&from.inner.written);
+        let mut read = [0; 10];
+        assert!(to.read(&mut read).now_or_never().is_none());
+        let count = to.read(&mut read).now_or_never().expect("at once");
+        assert_eq!(count.expect("valid messages"), 3);
     }
 
     #[test]
