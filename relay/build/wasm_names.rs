@@ -27,7 +27,7 @@ impl ShortNames {
         reason = "sections without names, of any kind"
     )]
     pub(crate) fn new(module: &[u8], glue: &str) -> Result<Self> {
-        let mut taken: HashSet<&str> = words(glue).collect();
+        let mut taken: HashSet<String> = words(glue).map(str::to_owned).collect();
         let mut names = Vec::new();
         for payload in Parser::new(0).parse_all(module) {
             match payload? {
@@ -44,7 +44,7 @@ impl ShortNames {
                 _ => {}
             }
         }
-        taken.extend(&names);
+        taken.extend(names.iter().map(|name| (*name).to_owned()));
         let mut numbers: HashMap<&str, usize> = HashMap::new();
         let mut short = HashMap::new();
         for name in names {
@@ -55,7 +55,7 @@ impl ShortNames {
             let free = loop {
                 let candidate = format!("{stem}{number}");
                 *number += 1;
-                if !taken.contains(candidate.as_str()) {
+                if taken.insert(candidate.clone()) {
                     break candidate;
                 }
             };
