@@ -22,8 +22,24 @@ const SHORTEST_REST_MS = 16;
 /** The longest rest in ms, so that the page is never more outdated than this. */
 const LONGEST_REST_MS = 1_000;
 
+/** A frame that comes later than this after its request shows that others need the processor, in ms: two frames, one may be due. */
+const ON_TIME_MS = 34;
+
+/** While frames come late, all work rests this many times as long as they are late. */
+const LATE_FACTOR = 20;
+
+/** The longest rest while frames come late, in ms: what tabs say to each other comes before what they show. */
+export const LONGEST_LATE_REST_MS = 3_000;
+
+/** The share of the latest frame in the mean lateness: one late frame delays little. */
+const LATEST_SHARE = 0.25;
+
 /** The current frame, identified by its timestamp, and the time spent on it so far. */
 let current = { frame: 0, spent: 0 };
+
+/** How late frames come, in ms, as a mean that forgets, and until when all work rests because of it. */
+let lateness = 0;
+let lateUntil = 0;
 
 /**
  * @param {() => void} work
@@ -36,16 +52,16 @@ export function coalesce(work, minRest = 0) {
   return () => {
     if (requested) return;
     requested = true;
-    const rest = restUntil - performance.now();
+    const rest = Math.max(restUntil, lateUntil) - performance.now();
     if (rest > 0) setTimeout(awaitFrame, rest);
     else awaitFrame();
   };
 
   function awaitFrame() {
     let frame = 0;
+    let asked = performance.now();
+    const hidden = document.visibilityState === "hidden";
     const run = () => {
-      cancelAnimationFrame(frame);
-      clearTimeout(timer);
       requested = false;
       const began = performance.now();
       work();
@@ -54,14 +70,44 @@ export function coalesce(work, minRest = 0) {
       restUntil = began + took + Math.max(minRest, restAfter(took));
     };
     const inFrame = (time) => {
-      if (current.frame !== time) current = { frame: time, spent: 0 };
-      if (current.spent < FRAME_BUDGET_MS) run();
-      else frame = requestAnimationFrame(inFrame);
+      if (current.frame !== time) {
+        current = { frame: time, spent: 0 };
+        noteFrame(performance.now() - asked);
+      }
+      if (current.spent >= FRAME_BUDGET_MS) return askForFrame();
+      clearTimeout(timer);
+      run();
     };
-    const hidden = document.visibilityState === "hidden";
-    const timer = setTimeout(run, hidden ? 0 : FRAME_TIMEOUT_MS);
-    if (!hidden) frame = requestAnimationFrame(inFrame);
+    const askForFrame = () => {
+      asked = performance.now();
+      frame = requestAnimationFrame(inFrame);
+    };
+    const withoutFrame = () => {
+      cancelAnimationFrame(frame);
+      // Browsers delay the timers of hidden tabs in any case.
+      if (!hidden) noteFrame(performance.now() - asked);
+      run();
+    };
+    const timer = setTimeout(withoutFrame, hidden ? 0 : FRAME_TIMEOUT_MS);
+    if (!hidden) askForFrame();
   }
+}
+
+/** Notes how long a frame took to come, in ms, or that none came, and how long all work rests. */
+function noteFrame(waited) {
+  lateness += LATEST_SHARE * (Math.max(0, waited - ON_TIME_MS) - lateness);
+  lateUntil = performance.now() + restWhenLate(lateness);
+}
+
+/**
+ * How long to rest while frames come late: the computer has more to do than to draw this page.
+ *
+ * @param {number} ms by how much they are late
+ * @returns {number} ms
+ */
+export function restWhenLate(ms) {
+  const rest = ms * LATE_FACTOR;
+  return rest < SHORTEST_REST_MS ? 0 : Math.min(rest, LONGEST_LATE_REST_MS);
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
-import { coalesce, restAfter } from "../../www/model.js";
+import { LONGEST_LATE_REST_MS, coalesce, restAfter, restWhenLate } from "../../www/model.js";
 
 let clock = 0;
 let callbacks = new Map();
@@ -83,4 +83,48 @@ test("slow_work_is_followed_by_a_rest", () => {
   assert.equal(restAfter(3), 0);
   assert.equal(restAfter(10), 40);
   assert.equal(restAfter(10_000), 1_000);
+});
+
+test("late_frames_are_followed_by_a_rest_of_all", () => {
+  assert.equal(restWhenLate(0.5), 0);
+  assert.equal(restWhenLate(50), 1_000);
+  assert.equal(restWhenLate(10_000), LONGEST_LATE_REST_MS);
+  const done = [];
+  const asks = ["a", "b"].map((name) => coalesce(working(name, 1, done)));
+  const late = () => {
+    clock += 384;
+    frame();
+  };
+  asks[0]();
+  late();
+  assert.deepEqual(done, ["a"]);
+  // One late frame, of 400 ms, counts for a quarter.
+  asks[1]();
+  assert.equal(callbacks.size, 0, "other work rests as well");
+  const rest = restWhenLate((400 - 34) / 4);
+  assert.ok(rest > 1_000 && rest < LONGEST_LATE_REST_MS, `${rest}`);
+  clock += rest;
+  mock.timers.tick(rest);
+  frame();
+  assert.deepEqual(done, ["a", "b"]);
+  // Frames on time end the rests.
+  for (let number = 0; number < 20; number += 1) {
+    clock += LONGEST_LATE_REST_MS;
+    asks[0]();
+    frame();
+  }
+  asks[1]();
+  assert.equal(callbacks.size, 1);
+});
+
+test("slow_timers_of_hidden_tabs_are_not_late_frames", () => {
+  const done = [];
+  const ask = coalesce(working("a", 1, done));
+  document.visibilityState = "hidden";
+  ask();
+  clock += 1_000;
+  mock.timers.tick(1);
+  document.visibilityState = "visible";
+  ask();
+  assert.equal(callbacks.size, 1);
 });
