@@ -71,7 +71,7 @@ async fn until_above(tab: &Tab, expression: &str, least: u128) -> Result<()> {
 }
 
 /// The size of the tab's WebAssembly memory.
-async fn wasm_bytes(tab: &Tab) -> Result<f64> {
+pub(super) async fn wasm_bytes(tab: &Tab) -> Result<f64> {
     // The glue of a running module returns its existing exports.
     let bytes = tab
         .evaluate("import(new URL('pkg/wasm_node.js', document.querySelector('script[src$=\"index.js\"]').src)).then((glue) => glue.default()).then(({ memory }) => memory.buffer.byteLength)")

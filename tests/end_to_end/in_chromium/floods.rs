@@ -78,7 +78,7 @@ fn subscriptions(topics: &[String], subscribe: bool) -> Vec<u8> {
     frame(&topics.iter().flat_map(option).collect::<Vec<u8>>())
 }
 
-async fn observe_long_tasks(tab: &Tab) -> Result<()> {
+pub(super) async fn observe_long_tasks(tab: &Tab) -> Result<()> {
     let observe = "globalThis.longestTask = 0;
         new PerformanceObserver((list) => {
             for (const { duration } of list.getEntries()) longestTask = Math.max(longestTask, duration);
@@ -88,7 +88,7 @@ async fn observe_long_tasks(tab: &Tab) -> Result<()> {
 }
 
 /// The longest task since the observation began, in ms; 0 if none was longer than 50 ms.
-async fn longest_task(tab: &Tab) -> Result<f64> {
+pub(super) async fn longest_task(tab: &Tab) -> Result<f64> {
     Ok(tab
         .evaluate("longestTask")
         .await?

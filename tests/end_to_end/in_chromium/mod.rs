@@ -2,6 +2,7 @@
 
 mod accessibility;
 mod archive;
+mod bad_relay;
 mod busy_room;
 mod channel_flood;
 mod clocks;
