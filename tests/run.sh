@@ -396,9 +396,11 @@ bench() {
     cargo test --workspace --test end_to_end -- --nocapture figures long_busy_chain
   part "bench (a slow phone)" env HEARTCHAIN_BENCH=5 cargo test --workspace --test end_to_end -- --nocapture phone
   if node_is_recent; then
+    part "bench (page start)" tests/browsers/run.sh start 20
+    part "bench (page start, 50 ms of round trip)" tests/browsers/run.sh start 20 50
     part "bench (beside js-libp2p)" tests/interop/run.sh bench
   else
-    echo "== bench (beside js-libp2p): skipped, because Node 20 or later is not installed"
+    echo "== bench (page start, and beside js-libp2p): skipped, because Node 20 or later is not installed"
   fi
 }
 
