@@ -135,6 +135,14 @@ impl driver::Miner for ListingDriver {
     }
 }
 
+/// The ticket and the result of an import that ended.
+fn imported(event: &Event) -> Option<(u64, Result<Imported, ImportError>)> {
+    let Event::Imported { ticket, result } = event else {
+        return None;
+    };
+    Some((ticket.0, result.clone()))
+}
+
 #[test]
 fn driver_performs_what_the_machine_returned() {
     let peers = [10, 11, 12, 13];
@@ -186,11 +194,7 @@ fn refused_requests_are_answered_in_their_order() {
         let ticket = Ticket(number);
         step(&mut driver, Input::Import { ticket, piece }, None);
     }
-    let results = driver.events.iter().filter_map(|event| match event {
-        Event::Imported { ticket, result } => Some((ticket.0, result.clone())),
-        _ => None,
-    });
-    let results: Vec<_> = results.collect();
+    let results: Vec<_> = driver.events.iter().filter_map(imported).collect();
     let expected = (0..3).map(|number| (number, Err(ImportError::NotStored)));
     assert_eq!(results, expected.collect::<Vec<_>>());
     let traced = driver.traced.borrow();
@@ -228,10 +232,8 @@ fn proof_of_signatures_reaches_the_machine() {
         if let Some(id) = written {
             step(&mut driver, Input::Written { id }, None);
         }
-        driver.events.into_iter().find_map(|event| match event {
-            Event::Imported { result, .. } => Some(result),
-            _ => None,
-        })
+        let result = driver.events.iter().find_map(imported);
+        result.map(|(_, result)| result)
     };
     let taken = import(VerifiedBodies::from_own_thread(&proof));
     let expected = Imported {

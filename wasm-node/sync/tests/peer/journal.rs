@@ -453,7 +453,7 @@ fn waiting_has_what_the_mempool_has_no_room_for() {
     let mut subject = Subject::new();
     subject.machine = restored.finish();
     subject.feed(Input::Tick);
-    assert!(subject.machine.load().mempool < 2 * MANY as usize);
+    assert!((subject.machine.load().mempool as u64) < 2 * MANY);
     let waiting = subject.machine.waiting();
     assert_eq!((waiting.len() as u64, waiting.contested), (2 * MANY, 0));
     let mut found: Vec<_> = waiting.iter(&room()).collect();
