@@ -22,7 +22,7 @@ use crate::{
     config::Config,
     deployment::{MAX_RELAYS, RelayUrl},
     identity::IdentitySource,
-    kept_room::MAX_KEPT_ROOMS,
+    kept_room::{KeptSize, MAX_KEPT_ROOMS},
     operations::OperationFlags,
     origins::MAX_ORIGINS,
     tls::{AcmeConfig, TlsSource},
@@ -116,6 +116,12 @@ pub struct Cli {
     /// key: give the commitment to keep the room without being able to read it.
     #[arg(long, value_name = "ROOM")]
     pub keep: Vec<String>,
+
+    /// The most that all rooms of --keep may take on the disk together, such as 512M or 16G [default: 16G].
+    ///
+    /// At this size keepers keep nothing new, and go on serving what they have.
+    #[arg(long, value_name = "SIZE")]
+    pub max_disk: Option<KeptSize>,
 
     /// Serve the page from this folder, for work on it.
     ///
@@ -220,6 +226,12 @@ impl TryFrom<Cli> for Config {
         check_own_url(&cli, &with, &announce, tls.is_some())?;
         at_most("--listen-ip", &cli.listen_ip, MAX_LISTEN_IPS)?;
         let keep = parse_all("--keep", &cli.keep, MAX_KEPT_ROOMS, parse_plainly)?;
+        if cli.max_disk.is_some() && keep.is_empty() {
+            return Err(CliError::Needs {
+                flag: "--max-disk",
+                needed: "--keep",
+            });
+        }
         let identity = match (cli.seed, cli.data_dir) {
             (Some(seed), folder) => IdentitySource::Seed { seed, folder },
             (None, Some(folder)) => IdentitySource::Folder(folder),
@@ -238,6 +250,7 @@ impl TryFrom<Cli> for Config {
             announce,
             with,
             keep,
+            max_disk: cli.max_disk,
             trusted_proxies,
             allowed_origins,
             tls,
@@ -416,7 +429,7 @@ mod tests {
     #[test]
     fn every_flag_reaches_the_config() {
         let flags = "--listen-ip 0.0.0.0 --listen-ip ::1 --http-port 1 --webrtc-port 3 --stun-port 4 --page /p --data-dir /d \
-                     --announce https://a.example --with https://b.example --trusted-proxy 10.0.0.0/8 --allow-origin * --tls-cert /c --tls-key /k --max-tabs 1000";
+                     --announce https://a.example --with https://b.example --trusted-proxy 10.0.0.0/8 --allow-origin * --tls-cert /c --tls-key /k --max-tabs 1000 --keep lobby --max-disk 4G";
         let flags: Vec<&str> = flags.split_whitespace().collect();
         let given = config(&flags);
         let expected = Config {
@@ -430,6 +443,8 @@ mod tests {
             page: Some("/p".into()),
             announce: vec!["https://a.example".parse().expect("a URL")],
             with: vec!["https://b.example".parse().expect("a URL")],
+            keep: vec!["lobby".parse().expect("a room")],
+            max_disk: Some("4G".parse().expect("a size")),
             trusted_proxies: vec!["10.0.0.0/8".parse().expect("a CIDR")],
             allowed_origins: vec!["*".parse().expect("an origin")],
             tls: Some(TlsSource::Files {
@@ -511,6 +526,7 @@ mod tests {
                 "--announce https://a.example --with http://127.0.0.1:8081",
                 "--with \"http://127.0.0.1:8081/\": it must begin with https://, as this relay's own URL does",
             ),
+            ("--max-disk 4G", "--max-disk needs --keep"),
             ("--tls-cert /c", "--tls-cert needs --tls-key"),
             ("--tls-key /k", "--tls-key needs --tls-cert"),
             (
@@ -572,6 +588,8 @@ mod tests {
             ["--seed", "x"],
             ["--max-tabs", "0"],
             ["--max-tabs", "100001"],
+            ["--max-disk", "16"],
+            ["--max-disk", "1M"],
             ["--metrics-listen", "9090"],
             ["--log-format", "xml"],
             ["--no-such-flag", "1"],

@@ -8,8 +8,13 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
-    announce::Announce, deployment::RelayUrl, identity::IdentitySource, kept_room::KeptRoom,
-    limits::Limits, origins::AllowedOrigin, tls::TlsSource,
+    announce::Announce,
+    deployment::RelayUrl,
+    identity::IdentitySource,
+    kept_room::{KeptRoom, KeptSize},
+    limits::Limits,
+    origins::AllowedOrigin,
+    tls::TlsSource,
 };
 
 /// Configuration of a [`Relay`](crate::Relay).
@@ -31,6 +36,8 @@ pub struct Config {
     pub with: Vec<RelayUrl>,
     /// Rooms that are kept on this computer, each by a process of the program `keeper`.
     pub keep: Vec<KeptRoom>,
+    /// The most that kept rooms may take on the disk together; `None` leaves it to the keepers.
+    pub max_disk: Option<KeptSize>,
     /// Networks of proxies that are trusted to say who a client is.
     pub trusted_proxies: Vec<IpNet>,
     /// Pages of other origins that may connect to the relay.
@@ -65,6 +72,7 @@ impl Config {
             announce: Vec::new(),
             with: Vec::new(),
             keep: Vec::new(),
+            max_disk: None,
             trusted_proxies: Vec::new(),
             allowed_origins: Vec::new(),
             tls: None,

@@ -20,7 +20,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{config::Config, kept_room::KeptRoom};
+use crate::{
+    config::Config,
+    kept_room::{KeptRoom, KeptSize},
+};
 
 /// Waits before a keeper that ended is started again: the last one repeats.
 const RESTART: [Duration; 4] = [
@@ -89,6 +92,7 @@ impl Keepers {
                     room: room.clone(),
                     program: program.clone(),
                     folder: folder.join("keeper"),
+                    max_disk: config.max_disk.clone(),
                     relay: relay.to_string(),
                     scope: scope_of(config),
                 };
@@ -155,6 +159,8 @@ struct Keeper {
     room: KeptRoom,
     program: PathBuf,
     folder: PathBuf,
+    /// Of all rooms in the folder together: each keeper counts what the others have.
+    max_disk: Option<KeptSize>,
     relay: String,
     /// How close an address may be that strangers register.
     scope: &'static str,
@@ -168,7 +174,7 @@ impl Keeper {
         let mut wait = RESTART[0];
         loop {
             let since = Instant::now();
-            let reason = match self.spawn() {
+            let reason = match self.command().spawn() {
                 Ok(child) => match self.watch(child, &mut stopped).await {
                     Some(Ok(status)) => status.to_string(),
                     Some(Err(error)) => error.to_string(),
@@ -192,7 +198,7 @@ impl Keeper {
         }
     }
 
-    fn spawn(&self) -> io::Result<Child> {
+    fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command
             .arg("--json")
@@ -206,8 +212,11 @@ impl Keeper {
         // Signals of the terminal are the relay's to pass on.
         #[cfg(unix)]
         command.process_group(0);
+        if let Some(size) = &self.max_disk {
+            command.args(["--max-disk", size.as_str()]);
+        }
         self.room.name(&mut command);
-        command.spawn()
+        command
     }
 
     /// Passes what the keeper says to the log, until it ends: `None` if it ended because the relay stops.
@@ -287,6 +296,29 @@ mod tests {
         // The program of a test is in `deps`, where there is no keeper.
         let missing = Keepers::start(&config, &[]);
         assert!(matches!(missing, Err(KeepError::NoProgram { .. })));
+    }
+
+    #[test]
+    fn keepers_share_one_limit_of_the_disk() {
+        let mut keeper = Keeper {
+            number: 1,
+            room: "lobby".parse().expect("a room"),
+            program: PathBuf::from("keeper"),
+            folder: PathBuf::from("/data/keeper"),
+            max_disk: Some("4G".parse().expect("a size")),
+            relay: "/ip4/127.0.0.1/tcp/8080/ws".to_owned(),
+            scope: "loopback",
+        };
+        let args = |keeper: &Keeper| -> Vec<String> {
+            let command = keeper.command();
+            let args = command.as_std().get_args();
+            args.map(|arg| arg.to_string_lossy().into_owned()).collect()
+        };
+        let given = args(&keeper).join(" ");
+        assert!(given.contains("--data-dir /data/keeper"), "{given}");
+        assert!(given.contains("--max-disk 4G --room=lobby"), "{given}");
+        keeper.max_disk = None;
+        assert!(!args(&keeper).contains(&"--max-disk".to_owned()));
     }
 
     #[test]

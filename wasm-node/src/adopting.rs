@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use futures::channel::oneshot;
-use heartchain_chain::{reading::Reading, room::Room};
-use heartchain_sync::io::AdoptError;
+use heartchain_chain::room::Room;
 
 use crate::{
     clock,
@@ -19,15 +17,6 @@ const ADOPTION_DELAY: Duration = Duration::from_secs(2);
 /// Time between two such searches. A search finds tabs that were closed meanwhile; a tab that is reloaded has its slot
 /// back before the next one.
 const ADOPTION_INTERVAL: Duration = Duration::from_secs(15);
-
-/// Why a closed tab's readings were not adopted. The task tries again later.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    #[error(transparent)]
-    Machine(#[from] AdoptError),
-}
 
 /// Adopts readings until the node stops. `own_slot` is the storage slot of this tab.
 pub(crate) async fn run_adoption(node: Node, room: Room, own_slot: Option<u32>) {
@@ -45,7 +34,8 @@ pub(crate) async fn run_adoption(node: Node, room: Room, own_slot: Option<u32>) 
                         let _ = node.command(Command::Notice(notice));
                     }
                 }
-                Err(Failure::Node(NodeError::Stopped)) => return,
+                Err(NodeError::Stopped) => return,
+                // It is tried again later.
                 Err(_) => break,
             }
         }
@@ -60,16 +50,10 @@ pub(crate) async fn run_adoption(node: Node, room: Room, own_slot: Option<u32>) 
 }
 
 /// Passes the readings to the machine in batches. Returns how many were new.
-async fn adopt(node: &Node, adoption: &Adoption, found: &Unshared) -> Result<usize, Failure> {
+async fn adopt(node: &Node, adoption: &Adoption, found: &Unshared) -> Result<usize, NodeError> {
     let mut new = 0;
     for readings in adoption.sign(found) {
-        new += adopt_batch(node, readings).await?;
+        new += node.adopt(readings).await?;
     }
     Ok(new)
-}
-
-async fn adopt_batch(node: &Node, readings: Vec<Reading>) -> Result<usize, Failure> {
-    let (reply, answer) = oneshot::channel();
-    node.command(Command::Adopt(readings, reply))?;
-    Ok(answer.await.map_err(|_| NodeError::Stopped)??)
 }

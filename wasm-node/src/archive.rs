@@ -15,6 +15,7 @@ use heartchain_chain::{
 };
 use heartchain_peer::net::peer_id_of_author;
 use heartchain_sync::{
+    Waiting,
     config::{MAX_IMPORT_BLOCKS, MAX_IMPORT_PROFILES, MAX_IMPORT_READINGS},
     io::{ImportError, ImportPiece, Imported},
     verification::VerifiedBodies,
@@ -36,8 +37,10 @@ type PieceAnswer = oneshot::Receiver<Result<Imported, ImportError>>;
 
 /// Blocks of an export that are read at a time at most.
 const MAX_EXPORT_BLOCKS: usize = 128;
-/// Readings of an export that are read or written at a time, more or less: half a megabyte of text.
+/// Readings of an export that are read at a time, more or less: half a megabyte of text.
 const EXPORT_READINGS: usize = 1_024;
+/// Waiting readings of an export that are written without a pause. Most are signed for it: a few milliseconds of work.
+const EXPORT_WAITING: usize = 32;
 /// Readings of imported blocks that are enough for a piece. The last block of a piece may have that many, too.
 const IMPORT_READINGS: usize = 512;
 /// Text of an import that the worker reads at a time, in UTF-16 units, unless a block is longer: some 800 readings.
@@ -96,14 +99,14 @@ struct RoomView<'a> {
     genesis: String,
 }
 
-/// The best branch and the pending readings at one moment.
+/// The best branch and all waiting readings at one moment.
 #[derive(Debug)]
 struct Snapshot {
     room: Room,
     tip: TipView,
     total_work: String,
     hashes: Vec<BlockHash>,
-    waiting: Vec<Reading>,
+    waiting: Waiting,
     /// The names of authors as they were signed: at most 4,096.
     profiles: Vec<Profile>,
 }
@@ -156,11 +159,12 @@ impl Node {
         }
         write(format.middle());
         first = true;
-        for readings in snapshot.waiting.chunks(EXPORT_READINGS) {
+        let mut waiting = snapshot.waiting.iter(room).peekable();
+        while waiting.peek().is_some() {
             let mut text = String::new();
-            for reading in readings {
+            for reading in waiting.by_ref().take(EXPORT_WAITING) {
                 format.push_separator(&mut text, &mut first);
-                format.push_reading(&mut text, &view(reading))?;
+                format.push_reading(&mut text, &view(&reading))?;
             }
             write(&text);
             pauses.pause_if_due().await;
@@ -229,7 +233,7 @@ impl Node {
                 },
                 total_work: status.total_work.to_string(),
                 hashes: hashes.collect(),
-                waiting: machine.pending().copied().collect(),
+                waiting: machine.waiting(),
                 profiles: machine.profiles().cloned().collect(),
             }
         })
@@ -280,19 +284,41 @@ impl<'a> Importer<'a> {
         self.import_blocks(document).await?;
         loop {
             self.pauses.pause_if_due().await;
-            let mut piece = ImportPiece {
-                readings: document.next_readings(MAX_IMPORT_READINGS.min(IMPORT_READINGS))?,
+            let readings = document.next_readings(MAX_IMPORT_READINGS.min(IMPORT_READINGS))?;
+            if readings.is_empty() {
+                break;
+            }
+            self.import_waiting(readings).await?;
+        }
+        loop {
+            self.pauses.pause_if_due().await;
+            let piece = ImportPiece {
+                profiles: document.next_profiles(MAX_IMPORT_PROFILES.min(IMPORT_READINGS))?,
                 ..ImportPiece::default()
             };
-            if piece.readings.is_empty() {
-                let limit = MAX_IMPORT_PROFILES.min(IMPORT_READINGS);
-                piece.profiles = document.next_profiles(limit)?;
-            }
-            if piece.readings.is_empty() && piece.profiles.is_empty() {
+            if piece.profiles.is_empty() {
                 return Ok(());
             }
             self.send(piece, None).await?;
         }
+    }
+
+    /// Imports waiting readings. Those of others are stored until they are confirmed, because the mempool has room for some only.
+    async fn import_waiting(&mut self, readings: Vec<Reading>) -> Result<(), NodeError> {
+        let own = self.node.with_state(|state| state.machine.author())?;
+        let others = readings.iter().filter(|reading| reading.author != own);
+        let others: Vec<Reading> = others.copied().collect();
+        let piece = ImportPiece {
+            readings,
+            ..ImportPiece::default()
+        };
+        self.send(piece, None).await?;
+        // A reading that breaks a rule ends the import before.
+        self.finish().await?;
+        if !others.is_empty() {
+            self.node.adopt(others).await?;
+        }
+        Ok(())
     }
 
     /// A worker reads some chunks of blocks, while the machine takes what was read before.

@@ -1,7 +1,7 @@
 //! The codes of all errors that JavaScript can get.
 
 use heartchain_peer::net::{AddressError, IceServerError};
-use heartchain_sync::io::{NameError, RecordError};
+use heartchain_sync::io::{AdoptError, NameError, RecordError};
 
 use crate::{
     api_error::{ErrorCode, INVALID},
@@ -108,7 +108,10 @@ impl ErrorCode for NodeError {
             Self::Damaged { .. } => "damaged",
             Self::NotWritten(_) => "internal",
             Self::Document(error) => error.code(),
-            Self::Import(_) => "invalid-import",
+            Self::Adopt(AdoptError::NotStored) => "storage",
+            Self::Adopt(AdoptError::TooMany { .. }) => "busy",
+            // A reading of the file breaks a rule.
+            Self::Import(_) | Self::Adopt(_) => "invalid-import",
             Self::Store(error) => error.code(),
         }
     }

@@ -152,6 +152,9 @@ pub(crate) enum NodeError {
     /// A block or reading of the import breaks a rule.
     #[error("the import has ended, and what came before is kept: {0}")]
     Import(#[from] ImportError),
+    /// Readings of others were not kept.
+    #[error(transparent)]
+    Adopt(#[from] AdoptError),
     /// The store failed, or did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -357,6 +360,16 @@ impl Node {
                 NodeError::Stopped
             }
         })
+    }
+
+    /// Keeps readings of others until they are confirmed. Returns how many were new, once they are stored.
+    ///
+    /// # Errors
+    /// If they were not kept.
+    pub(crate) async fn adopt(&self, readings: Vec<Reading>) -> Result<usize, NodeError> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Adopt(readings, reply))?;
+        Ok(answer.await.map_err(|_| NodeError::Stopped)??)
     }
 
     /// Stops the node. The future resolves once all connections are closed and the store's lock is free.

@@ -15,7 +15,7 @@ pub use self::{
     document::DocumentError,
     rows::RowError,
     schedule::{ExportSchedule, MAX_KEPT, MIN_INTERVAL},
-    transfer::{ExportError, ImportSummary, TransferError, export},
+    transfer::{ExportError, Exported, ImportSummary, TransferError, export},
     verifying::{Verified, VerifyError, verify},
     writing::WriteError,
 };

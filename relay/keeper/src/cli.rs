@@ -136,9 +136,10 @@ pub struct FilesArgs {
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
 
-    /// The most that the store of each room may take on the disk, such as 512M or 16G [default: 16G].
+    /// The most that the stores of all rooms in the folder may take on the disk together, such as 512M or 16G [default: 16G].
     ///
-    /// At this size a keeper records and keeps nothing new, as on a full disk, and goes on serving what it has.
+    /// At this size a keeper records and keeps nothing new, as on a full disk, and goes on serving what it has. From 4G on, a store
+    /// grows by 4G at a time.
     #[arg(long, value_name = "SIZE")]
     pub max_disk: Option<DiskLimit>,
 

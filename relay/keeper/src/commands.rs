@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::{
     archive::{
-        self, DocumentError, ExportError, ImportSummary, TransferError, Verified, VerifyError,
-        document::Document, transfer,
+        self, DocumentError, ExportError, Exported, ImportSummary, TransferError, Verified,
+        VerifyError, document::Document, transfer,
     },
     cli::{CliError, PlaceArgs},
     network::Offline,
@@ -52,7 +52,7 @@ pub enum CommandError {
 ///
 /// # Errors
 /// If there is no such room, or the file cannot be written.
-pub async fn export(file: &Path, place: &PlaceArgs) -> Result<Verified, CommandError> {
+pub async fn export(file: &Path, place: &PlaceArgs) -> Result<Exported, CommandError> {
     let room = match place.room()? {
         Some(room) => room,
         None => open_room("lobby").map_err(CliError::from)?,

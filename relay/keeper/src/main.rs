@@ -76,8 +76,15 @@ async fn run(cli: Cli) -> Result<(), MainError> {
     match cli.command {
         None => keep(&cli.run).await,
         Some(CliCommand::Export { file, place }) => {
-            let found = commands::export(&file, &place).await?;
-            say(&format!("{}: {}", file.display(), sentence(&found)));
+            let exported = commands::export(&file, &place).await?;
+            say(&format!(
+                "{}: {}",
+                file.display(),
+                sentence(&exported.found)
+            ));
+            if let Some(warning) = exported.warning() {
+                say(&warning);
+            }
             Ok(())
         }
         Some(CliCommand::Import { file, place }) => {

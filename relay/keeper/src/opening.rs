@@ -30,7 +30,7 @@ pub struct KeeperOptions {
     pub key: KeySource,
     /// With which share of a core it mines; `None` mines nothing.
     pub mining: Option<MiningShare>,
-    /// How large its store may become.
+    /// How large the stores in the folder may become together.
     pub max_disk: DiskLimit,
 }
 

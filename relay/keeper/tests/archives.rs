@@ -44,7 +44,10 @@ async fn recorded(options: &KeeperOptions, mined: u16, waiting: u16) -> String {
                 .expect("it runs")
                 .expect("recorded");
         }
-        let verified = archive::export(&handle, &file).await.expect("exported");
+        let verified = archive::export(&handle, &file)
+            .await
+            .expect("exported")
+            .found;
         assert_eq!(verified.readings, u64::from(mined));
         assert_eq!(verified.waiting, usize::from(waiting));
         handle.stop().await;
@@ -116,6 +119,70 @@ fn options_without_mining(options: &KeeperOptions) -> KeeperOptions {
     }
 }
 
+/// Records more readings than the mempool has room for of one author. Returns the export.
+async fn recorded_many(options: &KeeperOptions, many: u64) -> std::path::PathBuf {
+    let (handle, events, session) = run(&options_without_mining(options));
+    drop(events);
+    let file = options.data_folder.join("many.json");
+    let work = async {
+        for number in 0..many {
+            let number = u16::try_from(number % 300).expect("small");
+            let recorded = handle.record(bpm(60 + number)).await.expect("it runs");
+            recorded.expect("recorded");
+        }
+        let exported = archive::export(&handle, &file).await.expect("exported");
+        assert_eq!(exported.found.waiting as u64, many);
+        assert_eq!(exported.warning(), None);
+        handle.stop().await;
+    };
+    let (ended, ()) = tokio::join!(session, work);
+    ended.expect("it ends well");
+    file
+}
+
+#[tokio::test]
+async fn export_has_all_own_readings_and_imports_keep_them() {
+    const MANY: u64 = 1_024 + 300;
+    let [first, second] = [
+        Folder::of(keeper::room_link::open_room("lobby").expect("a name")),
+        Folder::of(keeper::room_link::open_room("lobby").expect("a name")),
+    ];
+    let file = recorded_many(&first.options(), MANY).await;
+    let text = fs::read_to_string(&file).expect("the export");
+    for seq in 0..MANY {
+        assert!(text.contains(&format!("\"seq\":{seq},")), "{seq}");
+    }
+
+    let found = commands::import(&file, &place(&second))
+        .await
+        .expect("imported");
+    assert_eq!(found.imported.new_readings as u64, MANY);
+    assert_eq!(found.not_stored, 0);
+    let again = commands::import(&file, &place(&second))
+        .await
+        .expect("imported");
+    assert_eq!(again.imported.new_readings, 0);
+    let copy = second.path().join("copy.json");
+    let exported = commands::export(&copy, &place(&second))
+        .await
+        .expect("exported");
+    assert_eq!(exported.found.waiting as u64, MANY);
+
+    // The keeper that recorded them knows them.
+    let own = commands::import(&file, &place(&first))
+        .await
+        .expect("imported");
+    assert_eq!((own.not_stored, own.imported.new_readings), (0, 0));
+
+    // One with the same key and nothing else says that it stores none of them.
+    let third = Folder::of(first.room.clone());
+    fs::copy(first.file("key"), third.file("key")).expect("copied");
+    let found = commands::import(&file, &place(&third))
+        .await
+        .expect("imported");
+    assert_eq!(found.not_stored as u64, MANY);
+}
+
 #[tokio::test]
 async fn export_command_writes_what_is_stored() {
     let folder = Folder::of(keeper::room_link::open_room("lobby").expect("a name"));
@@ -123,7 +190,8 @@ async fn export_command_writes_what_is_stored() {
     let file = folder.path().join("command.json");
     let found = commands::export(&file, &place(&folder))
         .await
-        .expect("exported");
+        .expect("exported")
+        .found;
     assert_eq!((found.blocks, found.readings, found.waiting), (2, 2, 1));
     assert_eq!(
         timeless(&fs::read_to_string(&file).expect("a file")),

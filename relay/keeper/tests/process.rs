@@ -162,8 +162,7 @@ fn killed_keeper_has_every_reported_reading() {
                 if writeln!(input, "{number}").is_err() {
                     return;
                 }
-                // Fewer than are mined meanwhile: an export has at most 1,024 waiting readings of an author.
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::sleep(Duration::from_millis(1));
             }
         });
         let killer = {

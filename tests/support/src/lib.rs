@@ -28,8 +28,8 @@ pub use disk::{Disk, Ending, Job, Start};
 pub use driver::{Call, Driver, DriverState, PendingGossip};
 pub use recording::{Peers, Recording, record, recorded_machine};
 pub use replay::{
-    OUTPUT_KINDS, RECORDED_DIGEST, Replay, SEEDS, assert_same, changes, digest, for_networks,
-    for_stores, kinds,
+    NetworkLog, OUTPUT_KINDS, RECORDED_DIGEST, RecordedInput, Replay, SEEDS, assert_same, changes,
+    digest, for_networks, for_stores, kinds,
 };
 pub use rng::Rng;
 pub use tampering::Tampering;

@@ -5,11 +5,14 @@
 //! [`Replay`](crate::Replay) passes the same inputs to the driver of a platform.
 
 use core::fmt::{Debug, Display};
+use std::collections::VecDeque;
 
 use heartchain_chain::{
     bpm::Bpm,
     content::Measurement,
     header::Header,
+    key::Signature,
+    merkle::readings_root,
     profile::ProfileName,
     reading::Reading,
     room::{Room, RoomParams},
@@ -23,6 +26,7 @@ use heartchain_sync::{
         Topic, Verdict,
     },
     message::{GossipItem, Request, Response, StatusMessage},
+    verification::VerifiedBodies,
 };
 
 use crate::{
@@ -30,7 +34,7 @@ use crate::{
     clock::now_at,
     disk::{Ending, Job},
     driver::{Driver, DriverState, PendingGossip},
-    replay::{disconnect, line},
+    replay::{RecordedInput, StoreRequests, disconnect, line},
     rng::Rng,
 };
 
@@ -47,8 +51,8 @@ pub type Peers<P> = [P; 4];
 /// The recorded inputs, and what they led to.
 #[derive(Clone, Debug)]
 pub struct Recording<P> {
-    /// The inputs, and when each came.
-    pub inputs: Vec<(Now, Input<P>)>,
+    /// The inputs, except for those that a driver makes itself because a store refuses a request.
+    pub inputs: Vec<RecordedInput<P>>,
     /// What the machine returned, a line for each output.
     pub returned: Vec<String>,
     /// What the interpreter of the simulation did, a line for each output.
@@ -81,6 +85,10 @@ pub fn record<P: Copy + Ord + Debug + Display>(
         machine,
         state,
         now: START,
+        requests: StoreRequests::default(),
+        refused: VecDeque::new(),
+        is_caused: false,
+        proof: None,
         recording: Recording {
             inputs: Vec::new(),
             returned: Vec::new(),
@@ -116,6 +124,13 @@ struct Recorder<P> {
     state: DriverState<P>,
     /// The true time, which both clocks show.
     now: u64,
+    requests: StoreRequests,
+    /// The answers to requests that the store refused.
+    refused: VecDeque<Input<P>>,
+    /// Whether the next input is such an answer.
+    is_caused: bool,
+    /// What the next input comes with.
+    proof: Option<VerifiedBodies>,
     recording: Recording<P>,
 }
 
@@ -140,8 +155,18 @@ impl<P: Copy + Ord + Debug + Display> Driver<P> for Recorder<P> {
 
     fn handle(&mut self, input: Input<P>) -> Vec<Output<P>> {
         let now = self.now();
-        self.recording.inputs.push((now, input.clone()));
-        let outputs: Vec<_> = self.machine.handle(input, now).collect();
+        let verified = self.proof.take().or_else(|| proof_of(&input));
+        if !core::mem::take(&mut self.is_caused) {
+            self.recording.inputs.push(RecordedInput {
+                now,
+                input: input.clone(),
+                verified: verified.clone(),
+            });
+        }
+        let outputs: Vec<_> = match verified {
+            Some(verified) => self.machine.handle_verified(input, verified, now).collect(),
+            None => self.machine.handle(input, now).collect(),
+        };
         self.recording.returned.extend(outputs.iter().map(line));
         outputs
     }
@@ -152,12 +177,20 @@ impl<P: Copy + Ord + Debug + Display> Driver<P> for Recorder<P> {
             Job::Read { id, hashes } => Output::Read { id, hashes },
         };
         self.note(&output);
-        self.state.disk.accept(job);
+        if !self.requests.refuses_next() {
+            return self.state.disk.accept(job);
+        }
+        self.refused.push_back(match job {
+            Job::Write { id, .. } => Input::WriteFailed { id, full: false },
+            Job::Read { id, .. } => Input::ReadFailed { id },
+        });
     }
 
-    /// The script ends the jobs of the disk.
+    /// The script ends the jobs that the disk accepted.
     fn finish_job(&mut self) -> Option<Input<P>> {
-        None
+        let refused = self.refused.pop_front();
+        self.is_caused = refused.is_some();
+        refused
     }
 
     fn send_request(&mut self, peer: P, id: RequestId, data: Vec<u8>, deadline: MonotonicMillis) {
@@ -352,7 +385,7 @@ impl<P: Copy + Ord + Debug + Display> Script<P> {
 
     /// The computer sleeps, the disk loses something, a file is imported.
     fn disturb(&mut self, machine: &mut Recorder<P>) {
-        match self.rng.below(5) {
+        match self.rng.below(6) {
             0 => machine.feed(Input::Resumed),
             1 => {
                 let hashes = vec![machine.machine.status().tip];
@@ -369,9 +402,47 @@ impl<P: Copy + Ord + Debug + Display> Script<P> {
             3 => {
                 machine.adopt(vec![sealed(7, self.rng.below(4))]);
             }
+            4 => self.import_unsigned(machine),
             _ => machine.feed(Input::Tick),
         }
     }
+
+    /// A file has a block of its own with a signature that is not valid, and another thread says that it is. Only with its proof does
+    /// the machine take the block.
+    fn import_unsigned(&mut self, machine: &mut Recorder<P>) {
+        let unsigned = Reading {
+            signature: Signature::new([1; Signature::LEN]),
+            ..sealed(8, 0)
+        };
+        let time = UnixMillis::new(START + self.rng.below(1_000));
+        let block = mine_on(&private_room(), &[], vec![unsigned], |window| {
+            window.mtp().saturating_add(1).max(time)
+        });
+        let root = readings_root(&block.readings);
+        let proof = [*private_room().id().as_bytes(), *root.as_bytes()].concat();
+        machine.proof = VerifiedBodies::from_own_thread(&proof);
+        machine.import(ImportPiece {
+            blocks: vec![block],
+            ..ImportPiece::default()
+        });
+    }
+}
+
+/// The proof that another thread of a tab finds for the bodies in an input.
+fn proof_of<P>(input: &Input<P>) -> Option<VerifiedBodies> {
+    let Input::Response {
+        response: Ok(Response::Bodies(bodies)),
+        ..
+    } = input
+    else {
+        return None;
+    };
+    let bodies: Vec<&[Reading]> = bodies.iter().flatten().map(Vec::as_slice).collect();
+    Some(VerifiedBodies::verify(
+        private_room().id(),
+        &bodies,
+        [3; 32],
+    ))
 }
 
 /// A peer mines the readings of the machine on its branch, so the machine has nothing to mine.

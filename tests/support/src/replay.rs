@@ -1,13 +1,18 @@
 //! Passes recorded inputs to the driver of a platform, and writes down what it performs.
 
-use core::fmt::{Debug, Write as _};
-use std::collections::BTreeMap;
+use core::{
+    cell::RefCell,
+    fmt::{Debug, Write as _},
+    marker::PhantomData,
+};
+use std::{collections::BTreeMap, rc::Rc};
 
 use heartchain_chain::{hash::BlockHash, header::Header, time::MonotonicMillis};
 use heartchain_sync::{
     Batch, Event, Input, Machine, Now, Output, driver,
     io::{DisconnectReason, GossipId, InboundId, JobId, ReadId, RequestId, Verdict, WriteId},
     message::{GossipItem, Request, Response},
+    verification::VerifiedBodies,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -15,7 +20,7 @@ use crate::{branch::START, clock::now_at};
 
 /// The digest of what a driver does with the recording, if the peers are those of [`SEEDS`].
 pub const RECORDED_DIGEST: &str =
-    "fcb7d11a68537ddfef73fcde10cb5c29ec57609b9c1bb7937ca07bbadbcb6654";
+    "ddb3cbf8fb839288b6dfd8933b7061c1398dfb5fd28a323c20314b8bbcbe4174";
 
 /// The seeds of the keys of the peers in recordings of platforms.
 pub const SEEDS: [[u8; 32]; 4] = [[1; 32], [2; 32], [3; 32], [4; 32]];
@@ -71,10 +76,30 @@ pub fn for_networks(lines: &[String]) -> Vec<String> {
     lines.cloned().collect()
 }
 
-/// What the lines ask of a store, in order: the text of each batch that is written, and of the hashes that are read.
+/// Of the requests to a store, each of this number is refused at once, as if too many waited.
+const REFUSED: usize = 29;
+
+/// Counts requests to a store, and says which ones are refused.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StoreRequests(usize);
+
+impl StoreRequests {
+    /// Whether the next request is refused.
+    pub(crate) const fn refuses_next(&mut self) -> bool {
+        self.0 += 1;
+        self.0.is_multiple_of(REFUSED)
+    }
+}
+
+/// What the lines ask of a store, in order: the text of each batch that is written, and of the hashes that are read. Requests that
+/// are refused do not reach it. The lines must be all of a recording.
 #[must_use]
 pub fn for_stores(lines: &[String]) -> Vec<String> {
-    let asked = lines.iter().filter_map(|line| {
+    let mut requests = StoreRequests::default();
+    let asked = lines
+        .iter()
+        .filter(|line| matches!(kind(line), "Write" | "Read") && !requests.refuses_next());
+    let asked = asked.filter_map(|line| {
         let (_, asked) = match kind(line) {
             "Write" => line.split_once("batch: ")?,
             "Read" => line.split_once("hashes: ")?,
@@ -120,6 +145,28 @@ pub fn assert_same(found: &[String], expected: &[String], whose: &str) {
     assert_eq!(found.len(), expected.len(), "the outputs of {whose}");
 }
 
+/// A network that does nothing but write down what it is asked, a line for each output.
+#[derive(Debug)]
+pub struct NetworkLog<P> {
+    lines: Rc<RefCell<Vec<String>>>,
+    peers: PhantomData<P>,
+}
+
+impl<P> NetworkLog<P> {
+    /// A network that writes here.
+    #[must_use]
+    pub const fn new(lines: Rc<RefCell<Vec<String>>>) -> Self {
+        let peers = PhantomData;
+        Self { lines, peers }
+    }
+}
+
+impl<P: Debug> NetworkLog<P> {
+    fn note(&self, output: &Output<P>) {
+        self.lines.borrow_mut().push(line(output));
+    }
+}
+
 /// A driver of the machine of a recording, whose clock shows the time of each input, and which writes down what is performed before
 /// the driver performs it.
 #[derive(Debug)]
@@ -127,29 +174,55 @@ pub struct Replay<D: driver::Driver> {
     /// The driver of the platform.
     pub driver: D,
     /// What it was asked to perform, a line for each output.
-    pub lines: Vec<String>,
+    lines: Rc<RefCell<Vec<String>>>,
+    log: NetworkLog<D::Peer>,
+    requests: StoreRequests,
+    /// Requests that reached the store.
+    accepted: usize,
     now: Now,
 }
 
 impl<D: driver::Driver> Replay<D> {
     /// No input has been replayed.
-    pub const fn new(driver: D) -> Self {
+    pub fn new(driver: D) -> Self {
+        let lines = Rc::<RefCell<Vec<String>>>::default();
         Self {
             driver,
-            lines: Vec::new(),
+            log: NetworkLog::new(Rc::clone(&lines)),
+            lines,
+            requests: StoreRequests::default(),
+            accepted: 0,
             now: now_at(START, 0),
         }
     }
 
-    /// Passes an input to the machine at this time, and performs the outputs.
-    pub fn input(&mut self, now: Now, input: Input<D::Peer>) {
-        self.now = now;
-        driver::step(self, input, None);
+    /// Passes an input to the machine, and performs the outputs. Returns how many requests reached the store.
+    pub fn input(&mut self, input: RecordedInput<D::Peer>) -> usize {
+        let before = self.accepted;
+        self.now = input.now;
+        driver::step(self, input.input, input.verified);
+        self.accepted - before
     }
 
-    fn note(&mut self, output: &Output<D::Peer>) {
-        self.lines.push(line(output));
+    /// What was performed so far, a line for each output.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.borrow().clone()
     }
+
+    fn note(&self, output: &Output<D::Peer>) {
+        self.log.note(output);
+    }
+}
+
+/// An input of a recording.
+#[derive(Clone, Debug)]
+pub struct RecordedInput<P> {
+    /// What the clocks showed when it came.
+    pub now: Now,
+    /// What the machine gets.
+    pub input: Input<P>,
+    /// What proves signatures in it.
+    pub verified: Option<VerifiedBodies>,
 }
 
 /// An output as drivers perform it: none of them uses the reason of a disconnection.
@@ -205,6 +278,45 @@ impl<D: driver::Driver> driver::Driver for Replay<D> {
     }
 }
 
+impl<P: Copy + Ord + Debug> driver::Network for NetworkLog<P> {
+    type Peer = P;
+
+    fn request(&mut self, peer: P, id: RequestId, request: &Request, deadline: MonotonicMillis) {
+        self.note(&Output::Request {
+            peer,
+            id,
+            request: request.clone(),
+            deadline,
+        });
+    }
+
+    fn respond(&mut self, id: InboundId, response: &Response) {
+        let response = response.clone();
+        self.note(&Output::Respond { id, response });
+    }
+
+    fn refuse(&mut self, id: InboundId) {
+        self.note(&Output::Refuse { id });
+    }
+
+    fn publish(&mut self, item: &GossipItem) {
+        self.note(&Output::Publish(item.clone()));
+    }
+
+    fn report_verdict(&mut self, id: GossipId, from: &P, verdict: Verdict) {
+        let from = *from;
+        self.note(&Output::Verdict { id, from, verdict });
+    }
+
+    fn on_proved_member(&mut self, peer: P) {
+        self.note(&Output::ProvedMember { peer });
+    }
+
+    fn disconnect(&mut self, peer: P, until: Option<MonotonicMillis>) {
+        self.note(&disconnect(peer, until));
+    }
+}
+
 impl<D: driver::Driver> driver::Network for Replay<D> {
     type Peer = D::Peer;
 
@@ -215,47 +327,37 @@ impl<D: driver::Driver> driver::Network for Replay<D> {
         request: &Request,
         deadline: MonotonicMillis,
     ) {
-        self.note(&Output::Request {
-            peer,
-            id,
-            request: request.clone(),
-            deadline,
-        });
+        self.log.request(peer, id, request, deadline);
         self.driver.network().request(peer, id, request, deadline);
     }
 
     fn respond(&mut self, id: InboundId, response: &Response) {
-        let again = response.clone();
-        self.note(&Output::Respond {
-            id,
-            response: again,
-        });
+        self.log.respond(id, response);
         self.driver.network().respond(id, response);
     }
 
     fn refuse(&mut self, id: InboundId) {
-        self.note(&Output::Refuse { id });
+        self.log.refuse(id);
         self.driver.network().refuse(id);
     }
 
     fn publish(&mut self, item: &GossipItem) {
-        self.note(&Output::Publish(item.clone()));
+        self.log.publish(item);
         self.driver.network().publish(item);
     }
 
     fn report_verdict(&mut self, id: GossipId, from: &D::Peer, verdict: Verdict) {
-        let from = *from;
-        self.note(&Output::Verdict { id, from, verdict });
-        self.driver.network().report_verdict(id, &from, verdict);
+        self.log.report_verdict(id, from, verdict);
+        self.driver.network().report_verdict(id, from, verdict);
     }
 
     fn on_proved_member(&mut self, peer: D::Peer) {
-        self.note(&Output::ProvedMember { peer });
+        self.log.on_proved_member(peer);
         self.driver.network().on_proved_member(peer);
     }
 
     fn disconnect(&mut self, peer: D::Peer, until: Option<MonotonicMillis>) {
-        self.note(&disconnect(peer, until));
+        self.log.disconnect(peer, until);
         self.driver.network().disconnect(peer, until);
     }
 }
@@ -272,17 +374,22 @@ pub(crate) const fn disconnect<P>(peer: P, until: Option<MonotonicMillis>) -> Ou
 
 impl<D: driver::Driver> driver::Store for Replay<D> {
     fn write(&mut self, id: WriteId, batch: Batch) -> Result<(), driver::TooManyRequests> {
-        let output = Output::Write { id, batch };
-        self.note(&output);
-        let Output::Write { batch, .. } = output else {
-            return Ok(());
-        };
+        let again = batch.clone();
+        self.note(&Output::Write { id, batch: again });
+        if self.requests.refuses_next() {
+            return Err(driver::TooManyRequests);
+        }
+        self.accepted += 1;
         self.driver.store().write(id, batch)
     }
 
     fn read(&mut self, id: ReadId, hashes: Vec<BlockHash>) -> Result<(), driver::TooManyRequests> {
         let again = hashes.clone();
         self.note(&Output::Read { id, hashes: again });
+        if self.requests.refuses_next() {
+            return Err(driver::TooManyRequests);
+        }
+        self.accepted += 1;
         self.driver.store().read(id, hashes)
     }
 }

@@ -1,13 +1,14 @@
 //! The recorded inputs of the simulation, passed to a tab: it must do what the machine returned, all of it and in its order.
 
 use async_trait::async_trait;
+use futures::future::Either;
 use heartchain_chain::hash::BlockHash;
 use heartchain_peer::net::{
     NetworkConfig, PageScheme, Scope, network_key, peer_id_bytes, peer_id_from_seed,
 };
 use heartchain_sync::Batch;
 use heartchain_test_support::{
-    RECORDED_DIGEST, Replay, SEEDS, assert_same, changes, digest, for_stores, record,
+    RECORDED_DIGEST, Replay, SEEDS, assert_same, changes, digest, for_stores, kinds, record,
     recorded_machine,
 };
 use wasm_bindgen::JsValue;
@@ -54,17 +55,25 @@ async fn tab_performs_what_the_machine_returned() {
     let asked = Rc::clone(&store.0);
     let driver = driver_of(recorded_machine(&peers, peer_id_bytes), store);
     let mut replay = Replay::new(driver);
-    for (now, input) in recording.inputs {
-        let before = replay.lines.len();
-        replay.input(now, input);
+    for input in recording.inputs {
         // The recording has the answers, so these are dropped.
-        for _ in for_stores(&replay.lines[before..]) {
-            let answer = replay.driver.answers.next().await;
+        for _ in 0..replay.input(input) {
+            let answer = in_time(replay.driver.answers.next(), "an answer of the store").await;
             assert!(matches!(answer, Some(Answer::Machine(_))), "{answer:?}");
         }
     }
-    assert_same(&replay.lines, &recording.returned, "the tab");
-    assert_eq!(digest(&replay.lines), RECORDED_DIGEST, "that of the keeper");
+    let lines = replay.lines();
+    assert_same(&lines, &recording.returned, "the tab");
+    assert_eq!(digest(&lines), RECORDED_DIGEST, "that of the keeper");
+    // The network is not connected to the peers, and says so of each request.
+    let requests = kinds(&recording.returned)["Request"];
+    let mut failed = 0;
+    while failed < requests {
+        let event = in_time(replay.driver.network.next(), "a request that failed").await;
+        if let NetworkEvent::Input(Input::RequestFailed { .. }) = event {
+            failed += 1;
+        }
+    }
     // Batches of one moment are written as one.
     let joined = |asked: &[String]| {
         let asked: Vec<_> = asked.iter().map(|asked| changes(asked)).collect();
@@ -75,6 +84,15 @@ async fn tab_performs_what_the_machine_returned() {
         joined(&asked.borrow()) == expected,
         "what its store was asked"
     );
+}
+
+/// What comes in time.
+async fn in_time<T>(next: impl Future<Output = T>, what: &str) -> T {
+    let late = clock::sleep(Duration::from_secs(10));
+    match select(pin!(next), pin!(late)).await {
+        Either::Left((found, _)) => found,
+        Either::Right(_) => panic!("{what} is missing"),
+    }
 }
 
 /// The driver of a tab without relays, whose store and machine are these.

@@ -74,9 +74,11 @@ mod queries;
 mod restore;
 pub mod verification;
 mod views;
+mod waiting;
 
 pub use config::Config;
 pub use io::{Batch, Event, Input, Now, Output, StoreOperation};
 pub use machine::{Machine, sign_journal};
 pub use restore::{IndexedBlock, Restore, StoredBlock};
 pub use views::{HeldBack, Load, NameView, OwnReading, PeerView, Status, SyncState};
+pub use waiting::Waiting;

@@ -10,10 +10,7 @@ use heartchain_chain::{hash::RoomId, time::UnixMillis};
 use heartchain_peer::clock;
 use tokio::time::sleep;
 
-use super::{
-    transfer::{ExportError, export},
-    verifying::Verified,
-};
+use super::transfer::{ExportError, Exported, export};
 use crate::session::handle::Handle;
 
 /// The shortest time between two exports: each reads the whole chain.
@@ -37,12 +34,12 @@ impl ExportSchedule {
     ///
     /// # Errors
     /// If the session ends, or the file cannot be written.
-    pub async fn next(&self, handle: &Handle) -> Result<(PathBuf, Verified), ExportError> {
+    pub async fn next(&self, handle: &Handle) -> Result<(PathBuf, Exported), ExportError> {
         sleep(self.every).await;
         self.export(handle).await
     }
 
-    async fn export(&self, handle: &Handle) -> Result<(PathBuf, Verified), ExportError> {
+    async fn export(&self, handle: &Handle) -> Result<(PathBuf, Exported), ExportError> {
         let room = handle.status().await?.room.id();
         let write_error = |source: io::Error| ExportError::Write {
             path: self.folder.clone(),
@@ -50,9 +47,9 @@ impl ExportSchedule {
         };
         fs::create_dir_all(&self.folder).map_err(write_error)?;
         let path = self.folder.join(file_name(room, clock::now()));
-        let verified = export(handle, &path).await?;
+        let exported = export(handle, &path).await?;
         remove_oldest(&self.folder, room, self.keep).map_err(write_error)?;
-        Ok((path, verified))
+        Ok((path, exported))
     }
 }
 

@@ -77,12 +77,36 @@ pub struct ImportSummary {
     pub not_stored: usize,
 }
 
+/// What an export contains, and what it had to leave out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exported {
+    /// What the file contains.
+    pub found: Verified,
+    /// Readings that were recorded here and are not in the file, because others have their numbers. They are signed again if that
+    /// stays so.
+    pub contested: usize,
+}
+
+impl Exported {
+    /// What a person reads about readings that are not in the file, if there are any.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let contested = self.contested;
+        (contested > 0).then(|| {
+            format!(
+                "{contested} readings that were recorded here are not in the file, because their key is used in another place, too. They are signed again with another key: export once more later"
+            )
+        })
+    }
+}
+
 /// Writes everything that the session knows to `path`, verifies it, and only then gives the file its name.
 ///
 /// # Errors
 /// If the session ends, or the file cannot be written or is not valid.
-pub async fn export(handle: &Handle, path: &Path) -> Result<Verified, ExportError> {
+pub async fn export(handle: &Handle, path: &Path) -> Result<Exported, ExportError> {
     let mut snapshot = handle.snapshot().await?;
+    let contested = snapshot.waiting.contested;
     let write_error = |path: &Path| {
         let path = path.to_owned();
         move |source: WriteError| ExportError::Write { path, source }
@@ -101,10 +125,10 @@ pub async fn export(handle: &Handle, path: &Path) -> Result<Verified, ExportErro
         let (mut file, written) = file.map_err(WriteError::from).map_err(write_error(&path))?;
         written.map_err(write_error(&path))?;
         let draft = file.finish().map_err(WriteError::from);
-        let verified = verify(draft.map_err(write_error(&path))?)?;
+        let found = verify(draft.map_err(write_error(&path))?)?;
         let placed = file.place().map_err(WriteError::from);
         placed.map_err(write_error(&path))?;
-        Ok(verified)
+        Ok(Exported { found, contested })
     });
     // The thread ends with the process only.
     written.await.unwrap_or(Err(ExportError::Stopped(Stopped)))
@@ -246,24 +270,30 @@ async fn import_part(
     let (own, others): (Vec<_>, Vec<_>) = waiting
         .into_iter()
         .partition(|reading| reading.author == own);
-    for (readings, is_own) in [(own, true), (others.clone(), false)] {
-        if readings.is_empty() {
-            continue;
-        }
-        let piece = ImportPiece {
-            readings,
-            ..ImportPiece::default()
-        };
-        let imported = handle.import(piece).await??;
-        count(summary, imported);
-        if is_own {
-            summary.not_stored += imported.new_readings;
-        }
+    summary.not_stored += handle.count_unrecorded(own.clone()).await?;
+    if !own.is_empty() {
+        count(summary, import_readings(handle, own).await?);
     }
-    if !others.is_empty() {
-        handle.adopt(others).await??;
+    if others.is_empty() {
+        return Ok(());
     }
+    let mut imported = import_readings(handle, others.clone()).await?;
+    // The mempool has room for some of them, the disk for all.
+    let adopted = handle.adopt(others).await??;
+    imported.new_readings = imported.new_readings.max(adopted);
+    count(summary, imported);
     Ok(())
+}
+
+async fn import_readings(
+    handle: &Handle,
+    readings: Vec<Reading>,
+) -> Result<Imported, TransferError> {
+    let piece = ImportPiece {
+        readings,
+        ..ImportPiece::default()
+    };
+    Ok(handle.import(piece).await??)
 }
 
 fn count(summary: &mut ImportSummary, more: Imported) {

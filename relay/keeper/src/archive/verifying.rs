@@ -18,11 +18,14 @@ use heartchain_chain::{
     validate::{HeaderError, check_header},
     work::Work,
 };
-use heartchain_sync::config::MAX_PROFILES;
+use heartchain_sync::config::{MAX_ADOPTED, MAX_JOURNAL, MAX_PROFILES};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 
 use super::document::{Document, DocumentError, ReadError, Row};
+
+/// Readings that can wait in a valid export: what a peer has in its mempool, keeps of others, and has recorded.
+const MAX_WAITING: usize = MAX_READINGS + MAX_ADOPTED + MAX_JOURNAL;
 
 /// What a valid export contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +112,7 @@ pub enum VerifyError {
         seq: u64,
     },
     /// More readings wait than any peer keeps.
-    #[error("more than {MAX_READINGS} readings wait, which no peer keeps")]
+    #[error("more than {MAX_WAITING} readings wait, which no peer keeps")]
     TooManyWaiting,
     /// A profile breaks a rule.
     #[error("name {position} breaks the rules: {source}")]
@@ -230,7 +233,7 @@ impl<'a> Verifier<'a> {
                 seq,
             });
         }
-        match position > MAX_READINGS {
+        match position > MAX_WAITING {
             true => Err(VerifyError::TooManyWaiting),
             false => Ok(()),
         }

@@ -65,8 +65,8 @@ pub(crate) fn write(
         row(file, at, &BlockRow::new(room.id(), hash, &block))?;
     }
     write!(file, "\n],\n\"waiting\":[\n")?;
-    for (at, reading) in snapshot.waiting.iter().enumerate() {
-        row(file, at, &ReadingRow::new(room.id(), reading))?;
+    for (at, reading) in snapshot.waiting.iter(room).enumerate() {
+        row(file, at, &ReadingRow::new(room.id(), &reading))?;
     }
     write!(file, "\n],\n\"profiles\":[\n")?;
     for (at, profile) in snapshot.profiles.iter().enumerate() {

@@ -12,7 +12,7 @@ use heartchain_chain::{
     room::Room,
 };
 use heartchain_sync::{
-    Status,
+    Status, Waiting,
     io::{AdoptError, ImportError, ImportPiece, Imported, RecordError},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -51,7 +51,7 @@ pub struct KeeperStatus {
     pub storage_failing: Option<String>,
 }
 
-/// The best branch, the waiting readings and the names at one moment. Bodies are read from the store.
+/// The best branch, all waiting readings and the names at one moment. Bodies are read from the store.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) room: Room,
@@ -61,7 +61,7 @@ pub(crate) struct Snapshot {
     pub(crate) hashes: Vec<BlockHash>,
     /// Those of them that may not be on disk yet. The machine bounds how many.
     pub(crate) unwritten: HashMap<BlockHash, Block>,
-    pub(crate) waiting: Vec<Reading>,
+    pub(crate) waiting: Waiting,
     pub(crate) profiles: Vec<Profile>,
     /// The blocks on disk.
     pub(crate) blocks: oneshot::Receiver<Result<BlockSnapshot, StoreError>>,
@@ -75,6 +75,7 @@ pub(crate) enum Command {
     Record(Bpm, Reply<Result<Recorded, RecordError>>),
     Import(Box<ImportPiece>, Reply<Result<Imported, ImportError>>),
     Adopt(Vec<Reading>, Reply<Result<usize, AdoptError>>),
+    CountUnrecorded(Vec<Reading>, Reply<usize>),
     Status(Reply<KeeperStatus>),
     Snapshot(Reply<Snapshot>),
     Stop,
@@ -136,6 +137,15 @@ impl Handle {
         readings: Vec<Reading>,
     ) -> Result<Result<usize, AdoptError>, Stopped> {
         self.ask(|reply| Command::Adopt(readings, reply)).await
+    }
+
+    /// How many of these readings by the keeper's own key are not known here.
+    ///
+    /// # Errors
+    /// If the session has stopped.
+    pub(crate) async fn count_unrecorded(&self, readings: Vec<Reading>) -> Result<usize, Stopped> {
+        self.ask(|reply| Command::CountUnrecorded(readings, reply))
+            .await
     }
 
     /// What an export contains.

@@ -1,25 +1,20 @@
 //! The recorded inputs of the simulation, passed to a keeper: it must do what the machine returned, all of it and in its order.
 
 use std::{
-    cell::Cell,
     future::pending,
     rc::Rc,
     sync::{Arc, Mutex},
 };
 
-use heartchain_chain::{hash::BlockHash, time::MonotonicMillis};
+use heartchain_chain::hash::BlockHash;
 use heartchain_peer::{
     clock::Alarm,
     net::{PeerId, peer_id_bytes, peer_id_from_seed},
 };
-use heartchain_sync::{
-    Batch, Machine, driver,
-    io::{GossipId, InboundId, RequestId, Verdict},
-    message::{GossipItem, Request, Response},
-};
+use heartchain_sync::{Batch, Machine};
 use heartchain_test_support::{
-    RECORDED_DIGEST, Replay, SEEDS, assert_same, digest, for_networks, for_stores, record,
-    recorded_machine,
+    NetworkLog, RECORDED_DIGEST, Replay, SEEDS, assert_same, digest, for_networks, for_stores,
+    record, recorded_machine,
 };
 
 use super::{events, handle, replies::Replies, run::Session};
@@ -30,19 +25,13 @@ use crate::{
     store::{BlockSnapshot, Bodies, Queue, Storage, StoreError},
 };
 
-/// A network that counts what it is asked.
-#[derive(Debug, Default)]
-struct CountingNetwork(Rc<Cell<usize>>);
+/// A network that writes down what it is asked.
+#[derive(Debug)]
+struct ListingNetwork(NetworkLog<PeerId>);
 
-impl CountingNetwork {
-    fn count(&self) {
-        self.0.set(self.0.get() + 1);
-    }
-}
-
-impl Network for CountingNetwork {
+impl Network for ListingNetwork {
     type Peer = PeerId;
-    type Outputs = Self;
+    type Outputs = NetworkLog<PeerId>;
 
     fn identify(&self, _: &mut Machine<PeerId>) {}
 
@@ -50,40 +39,8 @@ impl Network for CountingNetwork {
         pending().await
     }
 
-    fn outputs(&mut self) -> &mut Self {
-        self
-    }
-}
-
-impl driver::Network for CountingNetwork {
-    type Peer = PeerId;
-
-    fn request(&mut self, _: PeerId, _: RequestId, _: &Request, _: MonotonicMillis) {
-        self.count();
-    }
-
-    fn respond(&mut self, _: InboundId, _: &Response) {
-        self.count();
-    }
-
-    fn refuse(&mut self, _: InboundId) {
-        self.count();
-    }
-
-    fn publish(&mut self, _: &GossipItem) {
-        self.count();
-    }
-
-    fn report_verdict(&mut self, _: GossipId, _: &PeerId, _: Verdict) {
-        self.count();
-    }
-
-    fn on_proved_member(&mut self, _: PeerId) {
-        self.count();
-    }
-
-    fn disconnect(&mut self, _: PeerId, _: Option<MonotonicMillis>) {
-        self.count();
+    fn outputs(&mut self) -> &mut NetworkLog<PeerId> {
+        &mut self.0
     }
 }
 
@@ -115,8 +72,10 @@ async fn keeper_performs_what_the_machine_returned() {
     assert_same(&recording.simulated, &recording.returned, "the simulation");
 
     let folder = tempfile::tempdir().expect("a folder");
-    let (store, network) = (ListingStore::default(), CountingNetwork::default());
-    let (asked, calls) = (Arc::clone(&store.0), Rc::clone(&network.0));
+    let calls = Rc::default();
+    let network = ListingNetwork(NetworkLog::new(Rc::clone(&calls)));
+    let store = ListingStore::default();
+    let asked = Arc::clone(&store.0);
     let (_handle, commands) = handle::channel();
     // Without a reader no blocks are shown, which would be read from the store.
     let (events, _) = events::channel();
@@ -134,17 +93,19 @@ async fn keeper_performs_what_the_machine_returned() {
         lock: RoomLock::acquire(&folder.path().join("lock")).expect("a lock"),
     };
     let mut replay = Replay::new(session);
-    for (now, input) in recording.inputs {
-        replay.input(now, input);
+    for input in recording.inputs {
+        replay.input(input);
         let queue = &mut replay.driver.queue;
         while !queue.is_idle() {
             // The recording has the answers.
             queue.next().await.expect("a store");
         }
     }
-    assert_same(&replay.lines, &recording.returned, "the keeper");
-    assert_eq!(digest(&replay.lines), RECORDED_DIGEST, "that of the tab");
+    let lines = replay.lines();
+    assert_same(&lines, &recording.returned, "the keeper");
+    assert_eq!(digest(&lines), RECORDED_DIGEST, "that of the tab");
     let asked = asked.lock().expect("a list");
     assert_same(&asked, &for_stores(&recording.returned), "its store");
-    assert_eq!(calls.get(), for_networks(&recording.returned).len());
+    let expected = for_networks(&recording.returned);
+    assert_same(&calls.borrow(), &expected, "its network");
 }

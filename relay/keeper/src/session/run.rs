@@ -154,6 +154,9 @@ impl<N: Network> Session<N> {
                 self.step(Input::Adopt { ticket, readings });
             }
             // Callers may have stopped waiting.
+            Command::CountUnrecorded(readings, reply) => {
+                let _ = reply.send(self.machine.unrecorded(&readings));
+            }
             Command::Status(reply) => drop(reply.send(self.status())),
             Command::Snapshot(reply) => drop(reply.send(self.snapshot())),
             // The loop ends before it comes here.
@@ -250,7 +253,7 @@ impl<N: Network> Session<N> {
             tip: (status.index, status.tip),
             total_work: status.total_work.to_string(),
             unwritten: unwritten.collect(),
-            waiting: self.machine.pending().copied().collect(),
+            waiting: self.machine.waiting(),
             profiles: self.machine.profiles().cloned().collect(),
             hashes,
             blocks,

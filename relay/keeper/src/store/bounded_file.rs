@@ -1,105 +1,250 @@
-//! The file of a database, which does not grow past a limit. The database treats the limit as a full disk.
+//! The file of a database, which does not grow past a limit that it shares with the other stores of its folder.
+//!
+//! The database closes itself when its file cannot grow, and has to be repaired then. So while a transaction can be given up, the
+//! file only notes a growth that is refused, and the transaction is given up: the database never learns of it. Later it is an
+//! error, as on a full disk.
 
 use std::{
-    fs::OpenOptions,
-    io::{Error, ErrorKind},
+    ffi::OsStr,
+    fs::{self, File, OpenOptions},
+    io::{self, Error, ErrorKind},
     ops::Bound,
-    path::Path,
-    str::FromStr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-
-use core::fmt::{self, Display};
 
 use redb::{BackendError, StorageBackend, backends::FileBackend};
 
-/// How many bytes the store of one room may take on the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DiskLimit(u64);
+use super::{
+    disk_limit::{DiskLimit, GIBIBYTE, LimitReached, MEBIBYTE},
+    error::is_full,
+};
+use crate::atomic_file::private;
 
-/// Bytes of one mebibyte, the unit `M`.
-const MEBIBYTE: u64 = 1 << 20;
-/// Bytes of one gibibyte, the unit `G`.
-const GIBIBYTE: u64 = 1 << 30;
+/// Bytes of a page. The first page of a database has no records, so it does not count.
+const PAGE_LEN: u64 = 4 * 1024;
+/// Bytes by which the database lets a file grow that has as many. A smaller one doubles.
+const STEP: u64 = 4 * GIBIBYTE;
+/// The least growth for which the database of one of several stores is opened again.
+const MIN_REST: u64 = MEBIBYTE;
+/// The file that is locked while a store grows, so that two of them do not take the same bytes.
+const LOCK: &str = "growth.lock";
 
-impl DiskLimit {
-    /// Some 100 million readings: far more than a class records, and far less than fills a server unnoticed.
-    pub const DEFAULT: Self = Self(16 * GIBIBYTE);
+/// What a transaction and the file of its database tell each other.
+#[derive(Debug, Default)]
+pub(super) struct Growth(Mutex<Phase>);
 
-    /// A limit of this many bytes. One below what a store has refuses all that needs more.
-    #[must_use]
-    pub const fn new(bytes: u64) -> Self {
-        Self(bytes)
-    }
-
-    /// The least limit that a flag may set: an empty store takes less than a tenth.
-    const MIN: Self = Self(MEBIBYTE);
+#[derive(Debug, Default)]
+enum Phase {
+    /// A growth that is refused is an error.
+    #[default]
+    Firm,
+    /// A transaction is prepared that can be given up.
+    Tentative(Option<Refused>),
 }
 
-impl FromStr for DiskLimit {
-    type Err = String;
+/// A growth that was refused, which the database takes for granted.
+#[derive(Debug)]
+struct Refused {
+    len: u64,
+    error: Error,
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no size: write a number and M or G, such as 16G");
-        let parts = text.split_at_checked(text.len().saturating_sub(1));
-        let (number, unit) = parts.ok_or_else(wrong)?;
-        let number: u64 = number.parse().map_err(|_| wrong())?;
-        let unit = match unit {
-            "M" => MEBIBYTE,
-            "G" => GIBIBYTE,
-            _ => return Err(wrong()),
-        };
-        let limit = Self(number.saturating_mul(unit));
-        match limit < Self::MIN {
-            true => Err(format!("a store needs at least {}", Self::MIN)),
-            false => Ok(limit),
+impl Growth {
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on a growth that is refused is noted.
+    pub(super) fn begin(&self) {
+        *self.phase() = Phase::Tentative(None);
+    }
+
+    /// Whether a growth was refused, so that the transaction must be given up.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(*self.phase(), Phase::Tentative(Some(_)))
+    }
+
+    /// From now on a growth that is refused is an error. Returns why one was refused before.
+    pub(super) fn end(&self) -> Option<Error> {
+        match core::mem::take(&mut *self.phase()) {
+            Phase::Firm => None,
+            Phase::Tentative(refused) => refused.map(|refused| refused.error),
+        }
+    }
+
+    /// Notes that a growth is refused.
+    fn refuse(&self, len: u64, error: Error) -> Result<(), Error> {
+        match &mut *self.phase() {
+            Phase::Firm => Err(error),
+            Phase::Tentative(refused) => {
+                *refused = Some(Refused { len, error });
+                Ok(())
+            }
+        }
+    }
+
+    /// The length of the file as the database believes it to be, if it differs.
+    fn refused_len(&self) -> Option<u64> {
+        match &*self.phase() {
+            Phase::Tentative(Some(refused)) => Some(refused.len),
+            Phase::Tentative(None) | Phase::Firm => None,
         }
     }
 }
-
-impl Display for DiskLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            bytes if bytes >= GIBIBYTE && bytes.is_multiple_of(GIBIBYTE) => {
-                write!(f, "{}G", bytes / GIBIBYTE)
-            }
-            bytes if bytes >= MEBIBYTE && bytes.is_multiple_of(MEBIBYTE) => {
-                write!(f, "{}M", bytes / MEBIBYTE)
-            }
-            bytes => write!(f, "{bytes} bytes"),
-        }
-    }
-}
-
-/// The store has reached its limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the store has reached its limit of {0} (--max-disk)")]
-pub(super) struct LimitReached(pub(super) DiskLimit);
 
 /// The file of a database.
 #[derive(Debug)]
 pub(super) struct BoundedFile {
     file: FileBackend,
+    path: PathBuf,
     limit: DiskLimit,
+    growth: Arc<Growth>,
 }
 
 impl BoundedFile {
-    /// Opens the file of a database that exists.
+    /// Opens the file of a database that exists. If the next step of the database would pass the limit, the file takes what the
+    /// limit leaves before: the database finds it larger when it is opened.
     ///
     /// # Errors
     /// If it cannot be opened, or is empty: a database would be made of it.
-    pub(super) fn open(path: &Path, limit: DiskLimit) -> Result<Self, redb::Error> {
+    pub(super) fn open(
+        path: &Path,
+        limit: DiskLimit,
+        growth: Arc<Growth>,
+    ) -> Result<Self, redb::Error> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         if file.metadata()?.len() == 0 {
             return Err(redb::Error::Corrupted("it is empty".to_owned()));
         }
-        let file = FileBackend::new(file)?;
-        Ok(Self { file, limit })
+        let file = Self::new(file, path, limit, growth)?;
+        file.take_rest()?;
+        Ok(file)
+    }
+
+    /// Creates an empty file that only this user may read.
+    ///
+    /// # Errors
+    /// If it exists or cannot be created.
+    pub(super) fn create(path: &Path, limit: DiskLimit) -> Result<Self, redb::Error> {
+        let mut options = private();
+        let file = options.read(true).write(true).create_new(true).open(path)?;
+        Self::new(file, path, limit, Arc::default())
+    }
+
+    fn new(
+        file: File,
+        path: &Path,
+        limit: DiskLimit,
+        growth: Arc<Growth>,
+    ) -> Result<Self, redb::Error> {
+        Ok(Self {
+            file: FileBackend::new(file)?,
+            path: path.to_owned(),
+            limit,
+            growth,
+        })
+    }
+
+    fn take_rest(&self) -> Result<(), Error> {
+        let _turn = lock_growth(&self.path)?;
+        let now = self.file.len()?;
+        match rest(counted(now), other_stores(&self.path)?, self.limit) {
+            Some(rest) => self.file.set_len(now.saturating_add(rest)),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets the file grow, if the limit allows it.
+    fn grow(&self, now: u64, len: u64) -> Result<(), Error> {
+        let _turn = lock_growth(&self.path)?;
+        let others = other_stores(&self.path)?;
+        let needed = others.saturating_add(counted(len));
+        if needed > self.limit.bytes() {
+            let reached = LimitReached {
+                limit: self.limit,
+                used: others.saturating_add(counted(now)),
+                needed,
+            };
+            return Err(Error::new(ErrorKind::StorageFull, reached));
+        }
+        self.file.set_len(len)
+    }
+}
+
+/// Whether a store whose next step is refused can take what the limit leaves instead, once its database is opened again.
+///
+/// # Errors
+/// If the files cannot be looked at.
+pub(super) fn has_rest(path: &Path, limit: DiskLimit) -> Result<bool, Error> {
+    let len = fs::metadata(path)?.len();
+    Ok(rest(counted(len), other_stores(path)?, limit).is_some())
+}
+
+/// The bytes that a store of this size takes in place of a whole step, if a step would pass the limit. One of several stores
+/// leaves half to the others. From [`STEP`] on, the database gives back what is less than a step.
+fn rest(used: u64, others: u64, limit: DiskLimit) -> Option<u64> {
+    let available = limit.bytes().saturating_sub(others);
+    let unit = if available >= STEP { STEP } else { PAGE_LEN };
+    let most = available - available % unit;
+    if used >= STEP || used >= most || used.saturating_mul(2) <= most {
+        return None;
+    }
+    let rest = most - used;
+    if others == 0 {
+        return Some(rest);
+    }
+    let half = rest / 2 - rest / 2 % PAGE_LEN;
+    (half >= MIN_REST.max(used / 8)).then_some(half)
+}
+
+/// The bytes of a file that count.
+const fn counted(len: u64) -> u64 {
+    len.saturating_sub(PAGE_LEN)
+}
+
+/// The bytes that the other stores of the folder take, drafts of new ones included.
+fn other_stores(path: &Path) -> Result<u64, Error> {
+    let mut total: u64 = 0;
+    for entry in fs::read_dir(folder_of(path))? {
+        let entry = entry?;
+        let other = entry.path();
+        let extension = other.extension().and_then(OsStr::to_str);
+        if !matches!(extension, Some("redb" | "draft")) || other.file_name() == path.file_name() {
+            continue;
+        }
+        match entry.metadata() {
+            Ok(metadata) => total = total.saturating_add(counted(metadata.len())),
+            // A draft got its name meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(total)
+}
+
+/// Waits until no other store of the folder grows. The lock ends when the file is closed.
+fn lock_growth(path: &Path) -> io::Result<File> {
+    let mut options = private();
+    options.write(true).create(true).truncate(false);
+    let file = options.open(folder_of(path).join(LOCK))?;
+    file.lock()?;
+    Ok(file)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     }
 }
 
 impl StorageBackend for BoundedFile {
     fn len(&self) -> Result<u64, Error> {
-        self.file.len()
+        match self.growth.refused_len() {
+            Some(len) => Ok(len),
+            None => self.file.len(),
+        }
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
@@ -108,11 +253,14 @@ impl StorageBackend for BoundedFile {
 
     /// A file that was larger before the limit was set may stay so, and shrink.
     fn set_len(&self, len: u64) -> Result<(), Error> {
-        if len > self.limit.0 && len > self.file.len()? {
-            let reached = LimitReached(self.limit);
-            return Err(Error::new(ErrorKind::StorageFull, reached));
+        let now = self.file.len()?;
+        if len <= now {
+            return self.file.set_len(len);
         }
-        self.file.set_len(len)
+        match self.grow(now, len) {
+            Err(error) if is_full(&error) => self.growth.refuse(len, error),
+            grown => grown,
+        }
     }
 
     fn sync_data(&self) -> Result<(), Error> {
@@ -160,42 +308,93 @@ impl StorageBackend for BoundedFile {
 mod tests {
     use super::*;
 
-    #[test]
-    fn limit_is_a_number_and_a_unit() {
-        for (text, shown) in [
-            ("1M", "1M"),
-            ("512M", "512M"),
-            ("16G", "16G"),
-            ("2048M", "2G"),
-        ] {
-            let limit: DiskLimit = text.parse().expect(text);
-            assert_eq!(limit.to_string(), shown);
-        }
-        assert_eq!(DiskLimit::DEFAULT.to_string(), "16G");
-        for wrong in [
-            "", "G", "16", "16g", "0G", "0M", "-1G", "1.5G", "16 G", "16Ğ",
-        ] {
-            assert!(wrong.parse::<DiskLimit>().is_err(), "{wrong}");
-        }
-        let most = "99999999999999G".parse::<DiskLimit>();
-        assert_eq!(most, Ok(DiskLimit(u64::MAX)));
+    const KIB: u64 = 1_024;
+
+    fn open(path: &Path, limit: u64) -> BoundedFile {
+        BoundedFile::open(path, DiskLimit::new(limit), Arc::default()).expect("it opens")
     }
 
     #[test]
     fn file_ends_at_its_limit() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("file");
-        std::fs::write(&path, [1; 100]).expect("written");
-        let open = |limit| BoundedFile::open(&path, DiskLimit(limit)).expect("it opens");
-        let file = open(150);
-        file.set_len(150).expect("within the limit");
-        let error = file.set_len(151).expect_err("past the limit");
+        let path = folder.path().join("a.redb");
+        fs::write(&path, [1; 100 * 1_024]).expect("written");
+        let file = open(&path, 300 * KIB);
+        file.set_len(304 * KIB).expect("the first page is free");
+        let error = file.set_len(304 * KIB + 1).expect_err("past the limit");
         assert_eq!(error.kind(), ErrorKind::StorageFull);
-        assert_eq!(file.len().expect("its length"), 150);
+        assert_eq!(file.len().expect("its length"), 304 * KIB);
         // A lower limit takes nothing away.
-        let file = open(20);
-        file.set_len(150).expect("as long as before");
-        file.set_len(120).expect("shorter");
-        file.set_len(121).expect_err("longer");
+        let file = open(&path, 20 * KIB);
+        file.set_len(304 * KIB).expect("as long as before");
+        file.set_len(200 * KIB).expect("shorter");
+        file.set_len(200 * KIB + 1).expect_err("longer");
+    }
+
+    #[test]
+    fn stores_of_a_folder_share_the_limit() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let paths = ["a.redb", "b.redb"].map(|name| folder.path().join(name));
+        for path in &paths {
+            fs::write(path, [1; 100 * 1_024]).expect("written");
+        }
+        fs::write(folder.path().join("c.json"), [1; 300 * 1_024]).expect("written");
+        let [first, second] = paths.each_ref().map(|path| open(path, 400 * KIB));
+        first.set_len(254 * KIB).expect("250 and 96 KiB count");
+        second.set_len(154 * KIB).expect("250 and 150 KiB count");
+        let error = second.set_len(155 * KIB).expect_err("one more");
+        let reached: &LimitReached = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref())
+            .expect("what is used");
+        assert_eq!((reached.used, reached.needed), (400 * KIB, 401 * KIB));
+        first.set_len(204 * KIB).expect("shorter");
+        second.set_len(204 * KIB).expect("what the other gave back");
+    }
+
+    #[test]
+    fn refused_growth_is_noted_while_it_can_be_undone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.redb");
+        fs::write(&path, [1; 100 * 1_024]).expect("written");
+        let growth = Arc::<Growth>::default();
+        let limit = DiskLimit::new(100 * KIB);
+        let file = BoundedFile::open(&path, limit, Arc::clone(&growth)).expect("it opens");
+        let len = || fs::metadata(&path).expect("a file").len();
+        let before = len();
+        growth.begin();
+        file.set_len(200 * KIB).expect("noted");
+        assert!(growth.is_refused());
+        assert_eq!((file.len().expect("a length"), len()), (200 * KIB, before));
+        file.set_len(before).expect("undone");
+        let error = growth.end().expect("refused");
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+        assert_eq!(file.len().expect("a length"), before);
+        assert!(!growth.is_refused());
+        file.set_len(200 * KIB).expect_err("an error again");
+    }
+
+    #[test]
+    fn rest_ends_exactly_at_the_limit() {
+        let limit = |bytes| DiskLimit::new(bytes);
+        let mib = MEBIBYTE;
+        for (used, others, bytes, expected) in [
+            // The next step fits, exactly or not.
+            (256 * mib, 0, 512 * mib, None),
+            (200 * mib, 0, 512 * mib, None),
+            (300 * mib, 0, 512 * mib, Some(212 * mib)),
+            (512 * mib, 0, 512 * mib, None),
+            (600 * mib, 0, 512 * mib, None),
+            (3 * GIBIBYTE, 0, 5 * GIBIBYTE, Some(GIBIBYTE)),
+            (3 * GIBIBYTE, 0, 8 * GIBIBYTE, None),
+            (4 * GIBIBYTE, 0, 6 * GIBIBYTE, None),
+            // Others have a part, and get a part of the rest.
+            (300 * mib, 100 * mib, 500 * mib, Some(50 * mib)),
+            (300 * mib, 180 * mib, 500 * mib, None),
+            (300 * mib, 500 * mib, 500 * mib, None),
+        ] {
+            assert_eq!(rest(used, others, limit(bytes)), expected, "{used} {bytes}");
+        }
+        assert_eq!(rest(6_000, 0, limit(11_000)), Some(8_192 - 6_000));
     }
 }

@@ -7,10 +7,7 @@ use std::{
 
 use heartchain_chain::key::Author;
 
-use super::{
-    bounded_file::{DiskLimit, LimitReached},
-    schema::STORE_VERSION,
-};
+use super::{disk_limit::LimitReached, schema::STORE_VERSION};
 use crate::network::OnlineError;
 
 /// Why a keeper's files cannot be opened. Nothing in them was changed.
@@ -85,13 +82,13 @@ pub enum OpenError {
         /// The path of the key file.
         path: PathBuf,
     },
-    /// The store is as large as it may be.
-    #[error("{} has reached its limit of {limit}: start the keeper with a larger --max-disk", path.display())]
+    /// The stores are as large as they may be.
+    #[error("cannot open {}: {reached}", path.display())]
     LimitReached {
         /// The path of the store.
         path: PathBuf,
-        /// What --max-disk allows, or the default.
-        limit: DiskLimit,
+        /// The limit, and what is needed.
+        reached: LimitReached,
     },
     /// The disk has no room for the files.
     #[error("the disk of {} is full: make room and start the keeper again", path.display())]
@@ -141,9 +138,9 @@ impl OpenError {
             StoreError::Full => Self::Full {
                 path: path.to_owned(),
             },
-            StoreError::LimitReached(limit) => Self::LimitReached {
+            StoreError::LimitReached(reached) => Self::LimitReached {
                 path: path.to_owned(),
-                limit,
+                reached,
             },
             StoreError::Damaged(reason) => Self::Damaged {
                 path: path.to_owned(),
@@ -168,9 +165,9 @@ pub enum StoreError {
     /// The disk, or what this user may have of it, is full.
     #[error("the disk is full")]
     Full,
-    /// The file is as large as it may be.
-    #[error("the store has reached its limit of {0}: start the keeper with a larger --max-disk")]
-    LimitReached(DiskLimit),
+    /// The stores are as large as they may be.
+    #[error(transparent)]
+    LimitReached(LimitReached),
     /// The file is damaged.
     #[error("the store is damaged: {0}")]
     Damaged(String),
@@ -188,6 +185,17 @@ impl StoreError {
     pub const fn is_full(&self) -> bool {
         matches!(self, Self::Full | Self::LimitReached(_))
     }
+
+    /// The same error for another request that fails for this reason.
+    pub(super) fn again(&self) -> Self {
+        match self {
+            Self::Full => Self::Full,
+            Self::LimitReached(reached) => Self::LimitReached(*reached),
+            Self::Damaged(reason) => Self::Damaged(reason.clone()),
+            Self::InUse => Self::InUse,
+            Self::Io(error) => Self::Io(io::Error::new(error.kind(), error.to_string())),
+        }
+    }
 }
 
 impl From<redb::Error> for StoreError {
@@ -200,7 +208,7 @@ impl From<redb::Error> for StoreError {
             redb::Error::DatabaseAlreadyOpen => Self::InUse,
             redb::Error::Io(error) if is_full(&error) => {
                 let reached = error.get_ref().and_then(|inner| inner.downcast_ref());
-                reached.map_or(Self::Full, |&LimitReached(limit)| Self::LimitReached(limit))
+                reached.map_or(Self::Full, |&reached| Self::LimitReached(reached))
             }
             redb::Error::Io(error)
                 if !matches!(
@@ -216,7 +224,7 @@ impl From<redb::Error> for StoreError {
 }
 
 /// Whether the operating system refused a write because there is no room.
-fn is_full(error: &io::Error) -> bool {
+pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge

@@ -4,6 +4,11 @@ use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
 use core::fmt::Debug;
@@ -17,16 +22,19 @@ use heartchain_chain::{
 };
 use heartchain_peer::records;
 use heartchain_sync::Batch;
-use redb::{Builder, Database, ReadTransaction, ReadableDatabase as _};
+use redb::{Builder, Database, ReadTransaction, ReadableDatabase as _, WriteTransaction};
 
 use super::{
-    bounded_file::{BoundedFile, DiskLimit},
+    bounded_file::{self, BoundedFile, Growth},
+    disk_limit::DiskLimit,
     error::{OpenError, StoreError},
+    free_room,
     loading::{self, Restored, Start},
+    retry_pause::RetryPause,
     schema::{AUTHOR, BLOCKS, HEIGHTS, META, ROOM, STORE_VERSION, VERSION},
-    writing::Tables,
+    writing::{self, Tables},
 };
-use crate::atomic_file::{private, sync_folder_of};
+use crate::atomic_file::sync_folder_of;
 
 /// Bytes of the database that stay in memory. Every body is read once at the start and seldom again, so more would only
 /// take memory from other rooms.
@@ -64,17 +72,27 @@ pub struct Store {
     limit: DiskLimit,
     /// `None` after an error: the database refuses everything until it is opened again.
     database: Option<Database>,
+    growth: Arc<Growth>,
+    /// How long nothing is written after failures.
+    write_pause: RetryPause,
+    /// How long the database stays closed after it could not be opened.
+    open_pause: RetryPause,
+    /// How often the database was opened. After an error it is repaired then, which reads all of it.
+    openings: Arc<AtomicU64>,
+    /// Each [`BlockSnapshot`] has a clone.
+    snapshots: Arc<()>,
 }
 
 /// All blocks as they were at one moment.
 pub(crate) struct BlockSnapshot {
     read: ReadTransaction,
     form: ReadingForm,
+    _counted: Arc<()>,
 }
 
 impl Store {
-    /// Opens the store at `path`, and creates it if it does not exist. The caller holds the room's lock. Beyond `limit` the file
-    /// does not grow.
+    /// Opens the store at `path`, and creates it if it does not exist. The caller holds the room's lock. The file does not grow
+    /// beyond what the other stores of its folder leave of `limit`.
     ///
     /// # Errors
     /// If the file is damaged, of a newer version, of another room or author, or cannot be opened.
@@ -87,12 +105,13 @@ impl Store {
     ) -> Result<Self, OpenError> {
         let exists = path.try_exists().map_err(OpenError::io("open", path))?;
         if !exists {
-            create(path, room, author)?;
+            create(path, room, author, limit)?;
         }
         let mut builder = builder();
         // A start reads every block anyway, and a damaged page that is found later is an error in the middle of the work.
         builder.set_check_integrity_on_open(true);
-        let opened = unwinding(|| open_file(&builder, path, limit));
+        let growth = Arc::default();
+        let opened = unwinding(|| open_file(&builder, path, limit, &growth));
         let database = opened.map_err(|error| OpenError::database(path, error))?;
         check_meta(&database, path, room, author)?;
         Ok(Self {
@@ -100,7 +119,18 @@ impl Store {
             form,
             limit,
             database: Some(database),
+            growth,
+            write_pause: RetryPause::default(),
+            open_pause: RetryPause::default(),
+            openings: Arc::new(AtomicU64::new(1)),
+            snapshots: Arc::default(),
         })
+    }
+
+    /// How often the database was opened. It stays open unless the disk fails, or it takes what the limit leaves.
+    #[must_use]
+    pub fn openings(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.openings)
     }
 
     /// Restores the machine as it was when the store was closed.
@@ -121,10 +151,22 @@ impl Store {
         restored.map_err(|error| OpenError::database(&self.path, error))
     }
 
-    fn database(&mut self) -> Result<&Database, redb::Error> {
+    /// The database, opened again if an error closed it.
+    fn database(&mut self) -> Result<&Database, StoreError> {
         let database = match self.database.take() {
             Some(database) => database,
-            None => open_file(&builder(), &self.path, self.limit)?,
+            None => {
+                self.open_pause.check(Instant::now())?;
+                self.openings.fetch_add(1, Ordering::Relaxed);
+                let opened =
+                    unwinding(|| open_file(&builder(), &self.path, self.limit, &self.growth));
+                let opened = opened.map_err(StoreError::from);
+                match &opened {
+                    Ok(_) => self.open_pause.succeeded(),
+                    Err(error) => self.open_pause.failed(error, Instant::now()),
+                }
+                opened?
+            }
         };
         Ok(self.database.insert(database))
     }
@@ -134,34 +176,95 @@ impl Store {
         &mut self,
         request: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let result = unwinding(|| request(self.database()?));
+        let database = self.database()?;
+        let result = unwinding(|| request(database));
         if result.is_err() {
+            // A panic may have left it open.
+            self.growth.end();
             self.database = None;
         }
         result.map_err(StoreError::from)
+    }
+
+    /// Writes all batches, unless the file would have to grow beyond the limit.
+    fn write_within_limit(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
+        let growth = Arc::clone(&self.growth);
+        let refused = self.request(|database| {
+            let mut write = database.begin_write()?;
+            // Peers choose much of what is written: no choice of theirs may make half a commit look whole.
+            write.set_two_phase_commit(true);
+            growth.begin();
+            let applied = apply(&write, batches, &growth);
+            if growth.is_refused() {
+                let aborted = write.abort();
+                let refused = growth.end();
+                aborted?;
+                return Ok(refused);
+            }
+            growth.end();
+            applied?;
+            write.commit()?;
+            Ok(None)
+        });
+        match refused? {
+            None => Ok(()),
+            Some(refused) => Err(redb::Error::Io(refused).into()),
+        }
+    }
+
+    /// Closes the database if it has something of the limit left, which it takes when it is opened again. Returns whether it is closed.
+    /// An export that reads it must end first.
+    fn close_for_rest(&mut self) -> bool {
+        let is_read = Arc::strong_count(&self.snapshots) > 1;
+        let has_rest = !is_read
+            && self.database.is_some()
+            && bounded_file::has_rest(&self.path, self.limit).is_ok_and(|has_rest| has_rest);
+        if has_rest {
+            self.database = None;
+        }
+        has_rest
+    }
+
+    /// After the disk was full, nothing is written to the database before something else could be.
+    fn check_room(&self, batches: &[Batch]) -> Result<(), StoreError> {
+        let bytes = writing::needed_room(batches);
+        match free_room::has_room(&self.path, bytes).map_err(StoreError::Io)? {
+            true => Ok(()),
+            false => Err(StoreError::Full),
+        }
     }
 }
 
 impl Storage for Store {
     fn write(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
-        self.request(|database| {
-            let mut write = database.begin_write()?;
-            // Peers choose much of what is written: no choice of theirs may make half a commit look whole.
-            write.set_two_phase_commit(true);
-            let mut tables = Tables::open(&write)?;
-            for batch in batches {
-                tables.apply(batch)?;
+        self.write_pause.check(Instant::now())?;
+        if self.write_pause.is_after_full_disk() {
+            self.check_room(batches)?;
+        }
+        let mut result = self.write_within_limit(batches);
+        if matches!(result, Err(StoreError::LimitReached(_))) && self.close_for_rest() {
+            result = self.write_within_limit(batches);
+        }
+        match &result {
+            Ok(()) => self.write_pause.succeeded(),
+            // Each such error costs a repair.
+            Err(error) if self.database.is_none() => {
+                self.write_pause.failed(error, Instant::now());
             }
-            drop(tables);
-            Ok(write.commit()?)
-        })
+            // The database was not asked to grow.
+            Err(_) => {}
+        }
+        result
     }
 
     fn bodies(&mut self, hashes: &[BlockHash]) -> Result<Bodies, StoreError> {
         let form = self.form;
         self.request(|database| {
-            let read = database.begin_read()?;
-            let snapshot = BlockSnapshot { read, form };
+            let snapshot = BlockSnapshot {
+                read: database.begin_read()?,
+                form,
+                _counted: Arc::default(),
+            };
             let blocks = hashes.iter().map(|hash| snapshot.read(hash));
             blocks
                 .map(|block| Ok(block?.map(|block| block.readings)))
@@ -171,10 +274,29 @@ impl Storage for Store {
 
     fn snapshot(&mut self) -> Result<BlockSnapshot, StoreError> {
         let form = self.form;
+        let counted = Arc::clone(&self.snapshots);
         self.request(|database| {
-            let read = database.begin_read()?;
-            Ok(BlockSnapshot { read, form })
+            Ok(BlockSnapshot {
+                read: database.begin_read()?,
+                form,
+                _counted: counted,
+            })
         })
+    }
+}
+
+/// Applies batches, up to the first change for which the file would have to grow beyond the limit.
+fn apply(write: &WriteTransaction, batches: &[Batch], growth: &Growth) -> Result<(), redb::Error> {
+    let mut tables = Tables::open(write)?;
+    for operation in batches.iter().flat_map(|batch| &batch.operations) {
+        tables.apply(operation)?;
+        if growth.is_refused() {
+            return Ok(());
+        }
+    }
+    match writing::keep_size(batches) {
+        true => Ok(()),
+        false => tables.check_spare_pages(|| growth.is_refused()),
     }
 }
 
@@ -210,13 +332,18 @@ fn builder() -> Builder {
     builder
 }
 
-fn open_file(builder: &Builder, path: &Path, limit: DiskLimit) -> Result<Database, redb::Error> {
-    let file = BoundedFile::open(path, limit)?;
+fn open_file(
+    builder: &Builder,
+    path: &Path,
+    limit: DiskLimit,
+    growth: &Arc<Growth>,
+) -> Result<Database, redb::Error> {
+    let file = BoundedFile::open(path, limit, Arc::clone(growth))?;
     Ok(builder.create_with_backend(file)?)
 }
 
 /// Creates an empty store under another name first: a file at `path` is always complete.
-fn create(path: &Path, room: RoomId, author: Author) -> Result<(), OpenError> {
+fn create(path: &Path, room: RoomId, author: Author, limit: DiskLimit) -> Result<(), OpenError> {
     let draft = path.with_extension("draft");
     match fs::remove_file(&draft) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -224,10 +351,9 @@ fn create(path: &Path, room: RoomId, author: Author) -> Result<(), OpenError> {
         }
         _ => {}
     }
-    let file = private().write(true).create_new(true).open(&draft);
-    drop(file.map_err(OpenError::io("create", &draft))?);
     let written = unwinding(|| {
-        let database = builder().create(&draft)?;
+        let file = BoundedFile::create(&draft, limit)?;
+        let database = builder().create_with_backend(file)?;
         let write = database.begin_write()?;
         let mut tables = Tables::open(&write)?;
         tables.put_meta(VERSION, &STORE_VERSION.to_le_bytes())?;
@@ -302,3 +428,6 @@ fn unwinding<T>(request: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, r
         ))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,14 +127,19 @@ pub async fn run<N: Network>(
             }
             Some(result) = maybe(&mut export) => {
                 export = options.schedule.as_ref().map(|schedule| Box::pin(schedule.next(&handle)));
-                screen.print(match result {
-                    Ok((path, found)) => {
+                let line = match result {
+                    Ok((path, exported)) => {
+                        if let Some(warning) = exported.warning() {
+                            screen.print(screen.form.error(&warning));
+                        }
                         let file = path.display().to_string();
+                        let found = exported.found;
                         screen.form.exported(&file, found.blocks, found.readings)
                     }
                     Err(ExportError::Stopped(_)) => continue,
                     Err(error) => screen.form.error(&error.to_string()),
-                });
+                };
+                screen.print(line);
                 screen.prompt();
             }
             Some(line) = maybe_line(&mut lines), if pending.len() < MAX_PENDING => {

@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use heartchain_chain::{bpm::Bpm, room::Room};
+use heartchain_chain::{bpm::Bpm, hash::ReadingId, room::Room};
+use heartchain_sync::io::RecordError;
 use keeper::{
     author_key::KeySource,
     cli::{FilesArgs, PlaceArgs},
@@ -69,6 +70,54 @@ pub(crate) fn place(folder: &Folder) -> PlaceArgs {
 
 pub(crate) fn bpm(number: u16) -> Bpm {
     Bpm::new(number).expect("a heart rate")
+}
+
+/// What a store that takes no more readings has.
+pub(crate) struct Filled {
+    /// The readings that were recorded.
+    pub(crate) kept: Vec<ReadingId>,
+    /// Why the others were refused.
+    pub(crate) reason: String,
+}
+
+/// Refusals in a row after which a test believes that a disk takes no more readings.
+const REFUSALS: usize = 4;
+
+/// Records readings, at most `most`, until several in a row are refused. Takes the events until then.
+pub(crate) async fn record_until_refused(
+    handle: &Handle,
+    events: &mut mpsc::Receiver<KeeperEvent>,
+    most: u16,
+) -> Filled {
+    let mut kept = Vec::new();
+    let mut refused = 0;
+    for number in 0..most {
+        let recorded = handle.record(bpm(61 + number % 300)).await;
+        match recorded.expect("it runs") {
+            Ok(recorded) => {
+                kept.push(recorded.id);
+                refused = 0;
+            }
+            Err(error) => {
+                assert_eq!(error, RecordError::NotStored);
+                refused += 1;
+            }
+        }
+        if refused == REFUSALS {
+            break;
+        }
+    }
+    assert_eq!(refused, REFUSALS, "{} readings fit", kept.len());
+    while let Ok(event) = events.try_recv() {
+        let is_expected = matches!(
+            event,
+            KeeperEvent::StorageFailing { .. } | KeeperEvent::StorageRecovered
+        );
+        assert!(is_expected, "{event:?}");
+    }
+    let status = handle.status().await.expect("it runs");
+    let reason = status.storage_failing.expect("the disk refuses writes");
+    Filled { kept, reason }
 }
 
 /// Opens a keeper without network.

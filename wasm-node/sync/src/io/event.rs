@@ -159,16 +159,18 @@ pub enum NameError {
 #[non_exhaustive]
 pub enum AdoptError {
     /// The disk refused the write.
-    #[error("the readings of another tab could not be kept on this computer")]
+    #[error("the readings of others could not be kept on this computer")]
     NotStored,
     /// The limit of adopted readings that are not yet confirmed is reached.
-    #[error("{limit} readings of other tabs already wait for a block")]
+    #[error(
+        "{limit} readings of others already wait for a block here, and no more are kept: wait until they are in blocks"
+    )]
     TooMany {
         /// How many adopted readings may wait.
         limit: usize,
     },
-    /// A reading breaks a rule: the other tab's records are damaged.
-    #[error("a reading of another tab breaks the rules: {0}")]
+    /// A reading breaks a rule: the records of the other tab, or the file, are damaged.
+    #[error("a reading of another author breaks the rules: {0}")]
     Reading(#[from] heartchain_chain::reading::ReadingError),
 }
 

@@ -1,5 +1,5 @@
-//! Adopted readings: readings of closed tabs of this computer, which this tab stores and offers to peers until they are
-//! confirmed, so that they are not held up until those tabs return.
+//! Adopted readings: readings of closed tabs of this computer and waiting readings of imported files, which this peer stores and
+//! offers to others until they are confirmed.
 
 use alloc::vec::Vec;
 use core::{fmt::Debug, ops::Range};
@@ -50,7 +50,7 @@ impl Adopted {
         self.ids.contains(id)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Reading> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Reading> {
         self.ordered.iter().filter_map(|at| self.readings.get(&at))
     }
 

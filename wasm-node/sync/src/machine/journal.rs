@@ -379,7 +379,7 @@ impl Journal {
 
     /// Whether the best branch has the current key's own reading with this sequence number, given what is
     /// `linked` there.
-    pub(super) fn is_own(&self, seq: u64, linked: Option<IdPrefix>) -> bool {
+    pub(crate) fn is_own(&self, seq: u64, linked: Option<IdPrefix>) -> bool {
         let position = self.current.from.saturating_add(seq);
         match (self.prefix(position), linked) {
             (Some(entry), Some(linked)) => entry_matches(entry, linked),
@@ -418,6 +418,24 @@ impl Journal {
         self.contested
             .iter()
             .filter_map(|at| Some((*at, *self.contested_by.get(at)?)))
+    }
+
+    /// How many entries have a number that another reading has on the best branch, up to the current key's `next` there. `linked`
+    /// returns what the branch has at one of these numbers.
+    pub(crate) fn contested_entries(
+        &self,
+        next: u64,
+        linked: impl Fn(u64) -> Option<IdPrefix>,
+    ) -> usize {
+        let retired = self.contested.iter();
+        let retired = retired.filter(|position| self.is_current(**position));
+        let current = self.foreign.map_or(0, |foreign| {
+            let below = next.min(self.next_seq());
+            let is_contested =
+                |seq: &u64| self.current_entry(*seq).is_some() && !self.is_own(*seq, linked(*seq));
+            (foreign.seq..below).filter(is_contested).count()
+        });
+        retired.count() + current
     }
 
     fn forget_contested(&mut self, position: u64) {

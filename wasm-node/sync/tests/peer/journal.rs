@@ -1,7 +1,8 @@
 //! Recording of readings: a reading is reported as recorded only once it is on disk, and is never lost after that.
 
 use heartchain_chain::{
-    bpm::Bpm, content::ReadingForm, hash::ReadingId, reading::Reading, time::UnixMillis,
+    bpm::Bpm, content::ReadingForm, hash::ReadingId, mempool::MAX_PER_AUTHOR, reading::Reading,
+    time::UnixMillis,
 };
 use heartchain_sync::{
     Config, Event, Input, Restore, StoreOperation,
@@ -438,6 +439,48 @@ fn expected_ids(signed: &[(u64, u64, usize)], entries: &[(u64, JournalEntry)]) -
             .id(room().id())
     };
     signed.iter().map(id).collect()
+}
+
+#[test]
+fn waiting_has_what_the_mempool_has_no_room_for() {
+    const MANY: u64 = MAX_PER_AUTHOR as u64 + 200;
+    let entries: Vec<_> = (0..MANY).map(|at| (at, entry(START - MANY + at))).collect();
+    let mut restored = restore(&Branch::new(), &entries, &[]);
+    restored.adopted((0..MANY).map(|seq| reading(3, seq)));
+    // One of our own came back with a file.
+    let again = key(7).sign(room().id(), MANY - 1, UnixMillis::new(START - 1), Bpm::MIN);
+    restored.adopted([again]);
+    let mut subject = Subject::new();
+    subject.machine = restored.finish();
+    subject.feed(Input::Tick);
+    assert!((subject.machine.load().mempool as u64) < 2 * MANY);
+    let waiting = subject.machine.waiting();
+    assert_eq!((waiting.len() as u64, waiting.contested), (2 * MANY, 0));
+    let mut found: Vec<_> = waiting.iter(&room()).collect();
+    for reading in &found {
+        reading.verify(room().id()).expect("signed");
+    }
+    found.sort_by_key(|reading| (reading.author, reading.seq));
+    found.dedup_by_key(|reading| (reading.author, reading.seq));
+    assert_eq!(found.len() as u64, 2 * MANY, "none is there twice");
+    // None of them is unknown here, as far as they are of the own key.
+    assert_eq!(subject.machine.unrecorded(&found), 0);
+    let unknown = [reading(7, 3), reading(7, MANY), reading(4, 0)];
+    assert_eq!(subject.machine.unrecorded(&unknown), 2);
+}
+
+#[test]
+fn waiting_leaves_out_what_is_in_blocks_or_contested() {
+    let entries: Vec<_> = (0..4).map(|at| (at, entry(START + at))).collect();
+    let mut branch = Branch::new();
+    let own = key(7).sign(room().id(), 0, UnixMillis::new(START), Bpm::MIN);
+    // The second one is of a copy of the key.
+    branch.push(vec![own, reading(7, 1)]);
+    let mut subject = Subject::new();
+    subject.machine = restore(&branch, &entries, &[]).finish();
+    let waiting = subject.machine.waiting();
+    let seqs: Vec<_> = waiting.iter(&room()).map(|reading| reading.seq).collect();
+    assert_eq!((seqs, waiting.contested), (vec![2, 3], 1));
 }
 
 fn restore(branch: &Branch, entries: &[(u64, JournalEntry)], keys: &[(u64, u64)]) -> Restore<u64> {

@@ -8,6 +8,7 @@ mod bad_peers;
 mod bounds;
 mod catching_up;
 mod confirmed_record;
+mod driver;
 mod fixtures;
 mod gossip;
 mod hostile;

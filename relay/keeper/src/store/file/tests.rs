@@ -1,0 +1,232 @@
+//! Stores at their limit: the database stays open, is not repaired, and serves what it has.
+
+use std::path::Path;
+
+use heartchain_chain::{key::Author, room::Room};
+use heartchain_sync::{StoreOperation, io::WriteId};
+use heartchain_test_support::{Branch, key, named_room, reading, room};
+
+use super::*;
+use crate::store::{Answer, Job, Queue};
+
+/// Readings of a test's block: it fills four pages.
+const READINGS: usize = 140;
+/// A limit that a test reaches soon, and that is more than a few pages.
+const LIMIT: u64 = 24 * 1_024 * 1_024;
+
+fn author() -> Author {
+    key(1).author()
+}
+
+fn open_in(folder: &Path, room: &Room, limit: u64) -> Result<Store, OpenError> {
+    let path = folder.join(format!("{}.redb", room.id()));
+    let limit = DiskLimit::new(limit);
+    Store::open(&path, room.id(), author(), room.form(), limit)
+}
+
+fn store(folder: &Path, limit: u64) -> Store {
+    open_in(folder, &room(), limit).expect("it opens")
+}
+
+fn openings(store: &Store) -> u64 {
+    store.openings().load(Ordering::Relaxed)
+}
+
+/// Makes batches, each with a block. A store does not validate them.
+struct Batches {
+    block: Block,
+    made: u64,
+}
+
+impl Batches {
+    fn new() -> Self {
+        let mut block = Branch::of(1, 1).blocks.remove(0);
+        block.readings = vec![reading(1, 0); READINGS];
+        Self { block, made: 0 }
+    }
+
+    fn hash(number: u64) -> BlockHash {
+        let mut hash = [7; 32];
+        hash[..8].copy_from_slice(&number.to_be_bytes());
+        BlockHash::new(hash)
+    }
+
+    fn make(&mut self) -> Batch {
+        self.made += 1;
+        self.block.header.index = self.made;
+        batch(StoreOperation::PutBlock(
+            Self::hash(self.made),
+            self.block.clone(),
+        ))
+    }
+
+    /// Writes blocks until the store refuses one. Returns how many it has.
+    fn fill(&mut self, store: &mut Store) -> u64 {
+        let mut written = 0;
+        loop {
+            match store.write(&[self.make()]) {
+                Ok(()) => written += 1,
+                Err(error) => {
+                    assert!(matches!(error, StoreError::LimitReached(_)), "{error}");
+                    return written;
+                }
+            }
+        }
+    }
+}
+
+fn batch(operation: StoreOperation) -> Batch {
+    Batch {
+        operations: vec![operation],
+        strict: false,
+    }
+}
+
+fn file_len(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder).expect("a folder");
+    let files = files.map(|file| file.expect("a file"));
+    let stores = files.filter(|file| {
+        file.path()
+            .extension()
+            .is_some_and(|ending| ending == "redb")
+    });
+    stores
+        .map(|file| file.metadata().expect("a length").len())
+        .sum()
+}
+
+fn has(store: &mut Store, number: u64) -> bool {
+    let bodies = store.bodies(&[Batches::hash(number)]).expect("it reads");
+    bodies.iter().flatten().any(|body| body.len() == READINGS)
+}
+
+#[test]
+fn store_uses_its_limit_without_a_repair() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = store(folder.path(), LIMIT);
+    let mut batches = Batches::new();
+    let written = batches.fill(&mut store);
+    // One more opening takes what is less than a whole step of the database.
+    assert!(openings(&store) <= 2, "{} openings", openings(&store));
+    let page = 4_096;
+    assert_eq!(file_len(folder.path()), LIMIT + page);
+    let bytes = written * batches.block.encode().len() as u64;
+    assert!(bytes > LIMIT * 8 / 10, "{bytes} bytes of {LIMIT}");
+
+    let before = openings(&store);
+    let snapshot = store.snapshot().expect("a view");
+    for _ in 0..500 {
+        let error = store.write(&[batches.make()]).expect_err("no room");
+        assert!(matches!(error, StoreError::LimitReached(_)), "{error}");
+        assert!(has(&mut store, written / 2));
+    }
+    for number in 1..=written {
+        let block = snapshot.block(&Batches::hash(number)).expect("it reads");
+        assert!(block.is_some(), "{number}");
+    }
+    assert_eq!(openings(&store), before, "the database stayed open");
+    assert_eq!(file_len(folder.path()), LIMIT + page);
+}
+
+#[test]
+fn deleted_blocks_make_room_at_the_limit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = store(folder.path(), LIMIT / 4);
+    let mut batches = Batches::new();
+    let written = batches.fill(&mut store);
+    let before = openings(&store);
+    for round in 0..5 {
+        for number in 0..10 {
+            let hash = Batches::hash(1 + round * 10 + number);
+            let deleted = store.write(&[batch(StoreOperation::DeleteBlock(hash))]);
+            deleted.expect("deletions are not refused");
+        }
+        let tip = StoreOperation::PutTip(Batches::hash(written));
+        store.write(&[batch(tip)]).expect("it takes no room");
+        let more = batches.fill(&mut store);
+        assert!(more >= 5, "{more} blocks in place of ten");
+    }
+    assert_eq!(openings(&store), before, "the database stayed open");
+}
+
+#[test]
+fn stores_of_a_folder_end_at_one_limit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rooms = [named_room("a"), named_room("b"), named_room("c")];
+    let mut stores = rooms
+        .each_ref()
+        .map(|room| open_in(folder.path(), room, LIMIT).expect("it opens"));
+    let mut written = [0; 3];
+    let mut batches = Batches::new();
+    // They grow side by side.
+    for _ in 0..50 {
+        for (store, written) in stores.iter_mut().zip(&mut written) {
+            store.write(&[batches.make()]).expect("room for all");
+            *written += 1;
+        }
+    }
+    for (store, written) in stores.iter_mut().zip(&mut written) {
+        *written += batches.fill(store);
+    }
+    let heads = 3 * 4_096;
+    let total = file_len(folder.path());
+    assert!(total <= LIMIT + heads, "{total} bytes");
+    let blocks: u64 = written.iter().sum();
+    let bytes = blocks * batches.block.encode().len() as u64;
+    assert!(bytes > LIMIT / 2, "{bytes} bytes of {LIMIT}");
+    for (store, room) in stores.into_iter().zip(&rooms) {
+        assert!(openings(&store) <= 4, "{} openings", openings(&store));
+        drop(store);
+        let mut again = open_in(folder.path(), room, LIMIT).expect("it opens");
+        assert!(again.snapshot().is_ok());
+    }
+    let error = open_in(folder.path(), &named_room("d"), LIMIT / 2).expect_err("no room");
+    assert!(matches!(error, OpenError::LimitReached { .. }), "{error}");
+    assert!(error.to_string().contains("--max-disk"), "{error}");
+    assert!(file_len(folder.path()) <= LIMIT + heads);
+}
+
+#[test]
+fn store_at_its_limit_opens_after_a_crash() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut full = store(folder.path(), LIMIT / 4);
+    let written = Batches::new().fill(&mut full);
+    // What a kill leaves: the file as it is while the database is open.
+    let crashed = tempfile::tempdir().expect("a folder");
+    let name = format!("{}.redb", room().id());
+    fs::copy(folder.path().join(&name), crashed.path().join(&name)).expect("copied");
+    drop(full);
+    for folder in [folder.path(), crashed.path()] {
+        for _ in 0..3 {
+            let mut again = store(folder, LIMIT / 4);
+            assert!(has(&mut again, 1) && has(&mut again, written));
+            Batches::new().fill(&mut again);
+        }
+        assert!(file_len(folder) <= LIMIT / 4 + 4_096);
+    }
+}
+
+#[tokio::test]
+async fn queue_at_the_limit_costs_no_repair() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = store(folder.path(), LIMIT / 4);
+    let mut batches = Batches::new();
+    batches.fill(&mut store);
+    let openings = store.openings();
+    let before = openings.load(Ordering::Relaxed);
+    let mut queue = Queue::new(Box::new(store));
+    let mut refused = 0;
+    // A machine writes what was refused again, in several parts.
+    for round in 0..20 {
+        for number in 0..17 {
+            let id = WriteId(round * 17 + number);
+            queue.push(Job::Write(id, batches.make()));
+        }
+        while !queue.is_idle() {
+            let answer = queue.next().await.expect("a store");
+            refused += usize::from(matches!(answer, Answer::WriteFailed(..)));
+        }
+    }
+    assert_eq!(refused, 20 * 17);
+    assert_eq!(openings.load(Ordering::Relaxed), before);
+}

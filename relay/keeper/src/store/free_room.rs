@@ -1,0 +1,62 @@
+//! Whether a disk that was full has room again, without a risk for the database: another file is written and removed.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::Path,
+};
+
+use super::error::is_full;
+use crate::atomic_file::private;
+
+/// Bytes that are written at a time.
+const CHUNK_LEN: usize = 64 * 1_024;
+
+/// Whether this many bytes can be written beside a store.
+///
+/// # Errors
+/// If the file cannot be written for another reason.
+pub(super) fn has_room(store: &Path, bytes: usize) -> io::Result<bool> {
+    let path = store.with_extension("room");
+    let written = write(&path, bytes);
+    match fs::remove_file(&path) {
+        // A full disk may have refused to create it.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if is_full(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn write(path: &Path, bytes: usize) -> io::Result<()> {
+    let mut options = private();
+    let mut file = options.write(true).create(true).truncate(true).open(path)?;
+    // A compressing file system has no use for zeros.
+    let mut chunk = vec![0; CHUNK_LEN];
+    getrandom::fill(&mut chunk).map_err(io::Error::other)?;
+    let mut left = bytes;
+    while left > 0 {
+        let len = left.min(CHUNK_LEN);
+        file.write_all(chunk.get(..len).unwrap_or_default())?;
+        left -= len;
+    }
+    file.sync_data()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_the_attempt() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = folder.path().join("a.redb");
+        assert!(has_room(&store, 3 * CHUNK_LEN + 1).expect("written"));
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+        let missing = folder.path().join("none").join("a.redb");
+        has_room(&missing, 1).expect_err("no folder");
+    }
+}
