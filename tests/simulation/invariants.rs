@@ -217,13 +217,18 @@ impl World {
     /// in time.
     fn is_supplied(&self, id: Id, first: BlockHash) -> bool {
         self.neighbours(id).into_iter().any(|other| {
-            let connected = self.node(id).is_connected(other) && self.node(other).is_connected(id);
+            let connected = self.are_connected(id, other);
             connected && self.is_active_honest(other) && {
                 let node = self.node(other);
                 let disk = &node.state.disk;
                 node.machine().best_hash(1) == Some(first) && disk.block(&first).is_some()
             }
         })
+    }
+
+    /// Whether the machines of both peers count the other as connected.
+    fn are_connected(&self, a: Id, b: Id) -> bool {
+        self.node(a).swarm.is_member(b) && self.node(b).swarm.is_member(a)
     }
 
     /// Whether the network is unpartitioned and lossless, and no peer misbehaves.
@@ -287,8 +292,7 @@ impl World {
         let mut edge = vec![id];
         while let Some(at) = edge.pop() {
             for next in self.neighbours(at) {
-                let connected =
-                    self.node(at).is_connected(next) && self.node(next).is_connected(at);
+                let connected = self.are_connected(at, next);
                 if connected && self.is_active_honest(next) && reached.insert(next) {
                     edge.push(next);
                 }
