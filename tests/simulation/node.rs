@@ -97,7 +97,7 @@ pub(crate) struct Node {
     pub(crate) key_is_shared: bool,
     pub(crate) key_replaced: u32,
     seen: HashSet<u64>,
-    /// Its connections.
+    /// What it counts as connected.
     pub(crate) swarm: Swarm,
     pub(crate) refused: BTreeMap<Id, Refusal>,
     /// Disk results that arrived while it slept.

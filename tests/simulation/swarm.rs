@@ -142,13 +142,13 @@ impl Swarm {
         }
     }
 
-    /// The machine disconnects a peer. Its connections are to be closed then.
+    /// The machine disconnects a peer. The caller closes its connections.
     pub(crate) fn forget(&mut self, peer: Id) {
         self.inputs.extend(self.table.forget_member(peer));
         self.asked.retain(|_, (asked, _)| *asked != peer);
     }
 
-    /// The connection for a new request to a peer. `None` if there is none.
+    /// The connection for a new request to a peer. `None` if it is not connected.
     pub(crate) fn ask_over(&mut self, peer: Id, request: RequestId) -> Option<LinkId> {
         let links: Vec<LinkId> = self.links_to(peer).collect();
         let turn = usize::try_from(request.0).unwrap_or(0);

@@ -44,7 +44,7 @@ pub(crate) struct Redundancy {
     pub(crate) parallel: u64,
     /// Whether a peer may come back while the other end counts a dead link as open.
     pub(crate) half_open: bool,
-    /// Whether each link keeps the order of its messages. Between links there is none.
+    /// Whether each link keeps the order of its messages. Messages of different links have no order.
     pub(crate) ordered: bool,
 }
 

@@ -173,8 +173,8 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
         Some(Input::PeerConnected { peer })
     }
 
-    /// A peer is one of this tab's relays. Returns what the state machine is told if it was a member: a relay is none, so no other
-    /// connection's end would tell the machine that it is gone.
+    /// A peer is one of this tab's relays. Returns what the state machine is told if it was a member: the end of a
+    /// relay's connections is not reported to the machine.
     pub(crate) fn confirm_relay(&mut self, peer: P) -> Option<Input<P>> {
         let was_member = self.role(&peer) == Some(Role::Member);
         self.set_role(&peer, Role::Relay);
