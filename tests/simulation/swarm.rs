@@ -24,6 +24,7 @@ use crate::{id::Id, packet::LinkId};
 const ROUND_TRIP: Duration = Duration::from_millis(50);
 
 /// The connections of one peer.
+#[derive(Default)]
 pub(crate) struct Swarm {
     table: Connections<Id, LinkId>,
     /// The open connections to each peer, the oldest first.
@@ -40,18 +41,6 @@ pub(crate) struct Swarm {
 struct Connection {
     link: LinkId,
     path: Path,
-}
-
-impl Default for Swarm {
-    fn default() -> Self {
-        Self {
-            table: Connections::new(),
-            open: BTreeMap::new(),
-            asked: BTreeMap::new(),
-            answering: BTreeMap::new(),
-            inputs: VecDeque::new(),
-        }
-    }
 }
 
 impl Swarm {

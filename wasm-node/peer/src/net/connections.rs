@@ -96,6 +96,12 @@ struct Connection<C> {
     is_closing: bool,
 }
 
+impl<P: Copy + Ord, C: Copy + Eq> Default for Connections<P, C> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
     /// An empty set of connections.
     #[must_use]
