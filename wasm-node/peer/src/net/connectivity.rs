@@ -114,12 +114,13 @@ impl Connectivity {
         if let Some(until) = banned_until {
             self.dialer.ban(peer, until, swarm.behaviour_mut());
         }
-        self.dialer.hold_off(peer, banned_until, now);
         if let Some(input) = self.connections.forget_member(peer) {
             events.input(input);
             self.on_neighbour_gone(&peer);
             self.look_for_peers_soon(now);
         }
+        // After the end of its neighbourhood, which makes a peer that the user named a candidate again.
+        self.dialer.hold_off(peer, banned_until, now);
         // This fails only if there is no connection left.
         let _ = swarm.disconnect_peer_id(peer);
     }
