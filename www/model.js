@@ -121,6 +121,23 @@ export function restAfter(ms) {
   return rest < SHORTEST_REST_MS ? 0 : Math.min(rest, LONGEST_REST_MS);
 }
 
+/**
+ * Lets only the newest of several reads count: an older one may end later.
+ *
+ * @template Given, Result
+ * @param {(given: Given) => Promise<Result>} read
+ * @returns {(given: Given) => Promise<Result | null>} null if another call has been made meanwhile
+ */
+export function newestOnly(read) {
+  let newest = null;
+  return async (given) => {
+    const reading = read(given);
+    newest = reading;
+    const result = await reading;
+    return newest === reading ? result : null;
+  };
+}
+
 // Converts a block's compact target to an expected number of hashes, for display. The node does all verification.
 
 /**

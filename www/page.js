@@ -6,7 +6,7 @@ import { MAX_OWN_SHOWN } from "./components/chain.js";
 import "./components/frame.js";
 import { capabilities, hashForRoom, isPrivateAddress, isPrivateHost, labelFromHash, linkToRoom, roomFromHash } from "./input.js";
 import { knowsRoom } from "./messages.js";
-import { ChainWindow, ReadingFeed, coalesce, readText, rivals, saveAs } from "./model.js";
+import { ChainWindow, ReadingFeed, coalesce, newestOnly, readText, rivals, saveAs } from "./model.js";
 import { newPrivateRoom, qrModules } from "./node.js";
 import { enableOffline, isReplaced } from "./offline.js";
 import { requested, starting } from "./start.js";
@@ -354,10 +354,14 @@ function presentChart(node, soon) {
 /** The block dialog. */
 function presentBlock(node) {
   const dialog = part("block-dialog");
+  // If the block cannot be read, the dialog stays closed: the list shows the error.
+  const read = newestOnly((index) => node.blocks(index, index).catch(() => []));
   const open = async (index) => {
-    // If the block cannot be read, the dialog stays closed: the list shows the error.
-    const [block] = await node.blocks(index, index).catch(() => []);
-    if (block !== undefined) dialog.open(block, node.status().tip.index, node.status().author);
+    const wasOpen = dialog.index !== null;
+    const [block] = (await read(index)) ?? [];
+    // A person who closed the dialog meanwhile wants no neighbour.
+    if (block === undefined || (wasOpen && dialog.index === null)) return;
+    dialog.open(block, node.status().tip.index, node.status().author);
   };
   node.addEventListener("chain", async ({ detail: { to } }) => {
     const { index } = dialog;

@@ -4,7 +4,7 @@
 //!
 //!   node states.mjs RELAY [FOLDER [STATE ...]]    the relay's program; a folder for the screenshots; only these states
 
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -421,17 +421,7 @@ state("storage-cleared-while-open", {}, async (visitor, { url, relay }) => {
   await visitor.shows(".noticed", /^The browser deleted Heartchain's data while the page was open\. Your key and 1 reading were saved again\. Blocks are fetched again when others are here\.( Dismiss)?$/);
 });
 
-/** Prevents write transactions from committing while `stuck` is set. */
-const STUCK_DISK = `
-  const { commit } = IDBTransaction.prototype;
-  IDBTransaction.prototype.commit = function () {
-    const store = this.objectStore(this.objectStoreNames[0]);
-    const wait = () => {
-      if (globalThis.stuck && this.mode === "readwrite") store.count("none").onsuccess = wait;
-      else commit.call(this);
-    };
-    wait();
-  };`;
+const STUCK_DISK = readFileSync(new URL("stuck_disk.js", import.meta.url), "utf8");
 
 state("disk-not-responding", { script: STUCK_DISK }, async (visitor, { url }) => {
   await visitor.open(url);

@@ -1,8 +1,16 @@
-//! What a random run may add to the faults of `fault`: wrong clocks, and attackers that never stop.
+//! What a random run may add to the faults of `fault`: wrong clocks, attackers that never stop, and several or half-open connections
+//! between two peers.
 
 use heartchain_test_support::Rng;
 
-use crate::{attack::Attack, event::SimEvent, fault::Fault, id::Id, node::Node, world::World};
+use crate::{
+    attack::Attack,
+    event::SimEvent,
+    fault::Fault,
+    id::Id,
+    node::Node,
+    world::{Redundancy, World},
+};
 
 const YEAR: i64 = 365 * 24 * 60 * 60_000;
 
@@ -117,5 +125,28 @@ pub(crate) fn faults(world: &mut World, rng: &mut Rng, length: u64) {
         && let Some(id) = rng.pick(&peers)
     {
         inject_at(world, rng.below(length), Fault::DeleteDatabase(id));
+    }
+}
+
+/// Gives pairs of peers several or half-open connections in half of the runs.
+pub(crate) fn connections(world: &mut World, rng: &mut Rng, length: u64) {
+    if rng.one_in(2) {
+        return;
+    }
+    let redundancy = Redundancy {
+        parallel: rng.pick(&[0, 30, 100]).unwrap_or(0),
+        half_open: !rng.one_in(3),
+        ordered: rng.one_in(2),
+    };
+    world.redundancy = redundancy;
+    let mut inject = |fault: Fault, most: u64| {
+        for _ in 0..rng.below(most) {
+            world.schedule_in(rng.below(length), SimEvent::Fault(fault));
+        }
+    };
+    inject(Fault::RedundantLink, 12);
+    inject(Fault::CutLink, 20);
+    if redundancy.half_open {
+        inject(Fault::HalfOpen, 16);
     }
 }

@@ -96,8 +96,8 @@ impl World {
 
     fn link_to_all(&mut self, id: Id) {
         for to in 0..self.nodes.len() as Id {
-            if self.node(to).is_honest() && self.can_link(id, to) {
-                self.link(id, to);
+            if self.node(to).is_honest() && self.can_dial(id, to) {
+                self.dial(id, to);
             }
         }
     }

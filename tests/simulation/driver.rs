@@ -14,7 +14,8 @@ use heartchain_test_support::{Driver, DriverState, Job, PendingGossip, START};
 use crate::{
     event::SimEvent,
     id::Id,
-    packet::Packet,
+    node::Refusal,
+    packet::{LinkId, Packet},
     world::{Disconnection, World},
 };
 
@@ -91,16 +92,33 @@ impl Driver<Id> for NodeDriver<'_> {
     }
 
     fn send_request(&mut self, peer: Id, id: RequestId, data: Vec<u8>, _: MonotonicMillis) {
-        self.world.send(self.id, peer, Packet::Request { id, data });
-    }
-
-    fn send_response(&mut self, peer: Id, id: RequestId, _: InboundId, data: Option<Vec<u8>>) {
-        if let Some(data) = data {
-            self.world.answer(self.id, peer, id, data);
+        let node = self.world.node_mut(self.id);
+        if node.swarm.has(peer) {
+            self.world.send(self.id, peer, Packet::Request { id, data });
         } else {
             let failure = RequestFailure::Closed;
-            self.world
-                .send(self.id, peer, Packet::Failure { id, failure });
+            let input = node.state.fail_request(peer, id, failure);
+            node.swarm.tell(input);
+        }
+    }
+
+    /// A response goes back on the connection of its request, or is lost with it.
+    fn send_response(
+        &mut self,
+        peer: Id,
+        id: RequestId,
+        inbound: InboundId,
+        data: Option<Vec<u8>>,
+    ) {
+        let world = &mut *self.world;
+        let Some(link) = world.node_mut(self.id).swarm.answer_over(inbound) else {
+            return;
+        };
+        if let Some(data) = data {
+            world.answer(self.id, (peer, link), id, data);
+        } else {
+            let failure = RequestFailure::Closed;
+            world.send_over(link, self.id, Packet::Failure { id, failure });
         }
     }
 
@@ -172,21 +190,40 @@ impl Driver<Id> for NodeDriver<'_> {
         let (world, by) = (&mut *self.world, self.id);
         let now = world.now;
         let node = world.node_mut(by);
-        let refused = until.map_or(now + 3_000, |until| node.clock.true_time(until));
-        node.refused.insert(peer, refused);
+        let refusal = Refusal {
+            until: until.map_or(now + 3_000, |until| node.clock.true_time(until)),
+            is_ban: until.is_some(),
+        };
+        node.refused.insert(peer, refusal);
+        node.swarm.forget(peer);
+        let links: Vec<LinkId> = node.swarm.links_to(peer).collect();
         world.disconnections.push(Disconnection {
             by,
             peer,
             reason: reason.to_string(),
             banned: until.is_some(),
         });
-        world.cut(by, peer, 0);
+        for link in links {
+            world.close(by, link);
+        }
     }
 }
 
 impl World {
-    /// Feeds an input to a peer's machine and performs its outputs. A sleeping peer gets no input.
+    /// Feeds an input to a peer's machine, and what follows from its outputs. A sleeping peer gets no input.
     pub(crate) fn feed(&mut self, id: Id, input: Input<Id>) {
+        self.feed_input(id, input);
+        self.tell_machine(id);
+    }
+
+    /// Passes what the network has to say on to a peer's machine.
+    pub(crate) fn tell_machine(&mut self, id: Id) {
+        while let Some(input) = self.node_mut(id).swarm.next_input() {
+            self.feed_input(id, input);
+        }
+    }
+
+    fn feed_input(&mut self, id: Id, input: Input<Id>) {
         if self.trace {
             self.print_trace(id, "<-", &input);
         }
@@ -232,6 +269,7 @@ impl World {
             None => queue.give_up(),
         }
         self.feed_ready(id);
+        self.tell_machine(id);
     }
 
     fn feed_ready(&mut self, id: Id) {

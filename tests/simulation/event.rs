@@ -1,26 +1,39 @@
 //! What can be scheduled in a run.
 
+use heartchain_peer::net::Path;
 use heartchain_sync::{input_queue::VerifierTaskId, verification::VerifiedBodies};
 
-use crate::{fault::Fault, id::Id, packet::Packet};
+use crate::{
+    fault::Fault,
+    id::Id,
+    packet::{LinkId, Packet},
+};
 
 /// A scheduled event. `incarnation` ties an event to one start of a peer: events of an earlier incarnation are ignored.
 #[derive(Debug)]
 pub(crate) enum SimEvent {
     /// A packet arrives, provided its link is still up.
     Delivery {
-        link: u64,
+        link: LinkId,
         from: Id,
         to: Id,
         packet: Packet,
     },
-    /// A peer notices that a link came up or went down.
-    ConnectionChange {
+    /// A peer learns on a link that the other end takes part in the room.
+    Identified {
         to: Id,
         incarnation: u32,
         peer: Id,
-        up: bool,
+        link: LinkId,
     },
+    /// A peer notices that a link is dead.
+    LinkDown {
+        to: Id,
+        incarnation: u32,
+        link: LinkId,
+    },
+    /// One more connection between two peers is established.
+    Dialed { from: Id, to: Id, path: Path },
     /// The timer that a machine set with `WakeAt` fires, unless it has set another one since.
     Timer {
         to: Id,

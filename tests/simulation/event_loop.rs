@@ -35,26 +35,26 @@ impl World {
                 to,
                 packet,
             } => self.deliver(link, from, to, packet),
-            SimEvent::ConnectionChange {
+            SimEvent::Identified {
                 to,
                 incarnation,
                 peer,
-                up,
+                link,
             } => {
-                let node = self.node(to);
-                // A sleeping peer notices the change when it wakes.
-                if node.incarnation == incarnation && node.run_state == RunState::Awake {
-                    self.node_mut(to).note_connection(peer, up);
-                    self.feed(
-                        to,
-                        if up {
-                            Input::PeerConnected { peer }
-                        } else {
-                            Input::PeerDisconnected { peer }
-                        },
-                    );
+                if self.node(to).incarnation == incarnation {
+                    self.on_identified(to, peer, link);
                 }
             }
+            SimEvent::LinkDown {
+                to,
+                incarnation,
+                link,
+            } => {
+                if self.node(to).incarnation == incarnation {
+                    self.on_link_down(to, link);
+                }
+            }
+            SimEvent::Dialed { from, to, path } => self.on_dialed(from, to, path),
             SimEvent::Timer {
                 to,
                 incarnation,
@@ -128,8 +128,8 @@ impl World {
             SimEvent::Send { from, to, packet } => self.send(from, to, packet),
             SimEvent::Reconnect { from, to } => self.reconnect(from, to),
             SimEvent::Connect { from, to } => {
-                if self.can_link(from, to) {
-                    self.link(from, to);
+                if self.can_dial(from, to) {
+                    self.dial(from, to);
                 }
             }
             SimEvent::CheckInvariants => self.check_invariants(),

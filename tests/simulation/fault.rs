@@ -20,6 +20,10 @@ pub(crate) enum Fault {
     Wake(Id),
     /// A random link breaks.
     CutLink,
+    /// Two peers that are connected connect once more.
+    RedundantLink,
+    /// Two peers lose all links. One notices and comes back before the other has noticed.
+    HalfOpen,
     /// A peer's wall clock is set this many ms ahead of the true time.
     SetClock(Id, i64),
     /// A peer starts with its wall clock this many ms ahead of the true time.

@@ -6,7 +6,9 @@ use heartchain_test_support::START;
 use crate::{
     fault::{Fault, REWRITE_PATIENCE},
     id::Id,
+    links::NOTICED_WITHIN,
     node::RunState,
+    packet::{Link, LinkId},
     world::World,
 };
 
@@ -14,6 +16,13 @@ impl World {
     /// The driver notices that the database was closed, opens it again, finds it empty and notifies the machine.
     fn on_database_deleted(&mut self, id: Id) {
         self.feed(id, Input::StoreReset);
+    }
+
+    /// A random link that delivers.
+    fn pick_link(&mut self) -> Option<(LinkId, Link)> {
+        let links = self.links.iter().filter(|(_, link)| !link.is_dead);
+        let links: Vec<(LinkId, Link)> = links.map(|(id, link)| (*id, *link)).collect();
+        self.rng.pick(&links)
     }
 
     pub(crate) fn inject(&mut self, fault: Fault) {
@@ -35,7 +44,7 @@ impl World {
                 let rewritten = emptied.is_none_or(|at| at + REWRITE_PATIENCE < self.now);
                 if self.node(id).run_state == RunState::Awake && rewritten {
                     self.node_mut(id).crash();
-                    self.cut_all(id, 8_000);
+                    self.cut_all(id, NOTICED_WITHIN);
                 }
             }
             Fault::Restart(id) => self.restart(id),
@@ -45,7 +54,7 @@ impl World {
                     let node = self.node_mut(id);
                     node.run_state = RunState::Asleep;
                     node.clock.sleep(now);
-                    self.cut_all(id, 8_000);
+                    self.cut_all(id, NOTICED_WITHIN);
                 }
             }
             Fault::Wake(id) => {
@@ -60,11 +69,7 @@ impl World {
                     if let Some(at) = node.state.wake_at {
                         self.set_timer(id, at);
                     }
-                    // Its connections were closed while it slept.
-                    for peer in self.node(id).connections() {
-                        self.node_mut(id).note_connection(peer, false);
-                        self.feed(id, Input::PeerDisconnected { peer });
-                    }
+                    self.notice_dead_links(id);
                     for input in self.node_mut(id).take_missed_inputs() {
                         self.feed(id, input);
                     }
@@ -72,9 +77,20 @@ impl World {
                 }
             }
             Fault::CutLink => {
-                let links: Vec<(Id, Id)> = self.links.keys().copied().collect();
-                if let Some((a, b)) = self.rng.pick(&links) {
-                    self.cut(a, b, 8_000);
+                if let Some((link, _)) = self.pick_link() {
+                    self.cut_link(link, NOTICED_WITHIN);
+                }
+            }
+            Fault::RedundantLink => {
+                if let Some((_, link)) = self.pick_link() {
+                    self.on_dialed(link.dialer, link.listener, link.path);
+                }
+            }
+            Fault::HalfOpen => {
+                if let Some((_, link)) = self.pick_link() {
+                    let ends = [link.dialer, link.listener];
+                    let gone = self.rng.pick(&ends).unwrap_or(link.dialer);
+                    self.half_open(gone, link.other_end(gone));
                 }
             }
             Fault::SetClock(id, offset) => self.node_mut(id).clock.offset = offset,
@@ -87,7 +103,7 @@ impl World {
             Fault::Leave(id) => {
                 self.node_mut(id).gone = true;
                 self.node_mut(id).crash();
-                self.cut_all(id, 8_000);
+                self.cut_all(id, NOTICED_WITHIN);
             }
             Fault::OpenTab(computer) => {
                 self.open_tab(computer);

@@ -14,6 +14,8 @@ use crate::{
 const CHECK_INTERVAL: u64 = 1_000;
 /// Every gossip item gets its verdict within this time, ms.
 const VERDICT_DEADLINE: u64 = 5_000;
+/// A machine knows within this time which peers are connected, ms: longer than what waits for a verifier.
+const CONNECTION_DEADLINE: u64 = 10_000;
 /// How long a miner may wait before it mines, ms: `OTHERS_WAIT`, its random spread, and rounding.
 const MINING_WAIT: u64 = 6_000;
 /// How many nonces in a row may lead to no block: the tip may change at the moment a nonce is found.
@@ -67,6 +69,7 @@ impl World {
         for id in 0..self.nodes.len() as Id {
             if self.is_active_honest(id) {
                 self.check_verdicts(id);
+                self.check_connections(id);
                 self.check_mining(id);
                 self.check_resource_use(id);
             }
@@ -97,6 +100,33 @@ impl World {
             let age = now.since(since);
             let text = format!("a {topic:?} item of {from} has no verdict after {age} ms");
             self.report_violation(id, "verdict", &text);
+        }
+    }
+
+    /// A machine counts exactly those peers as connected to which there is a connection, however many there are and were.
+    fn check_connections(&mut self, id: Id) {
+        let now = self.now;
+        let node = self.node_mut(id);
+        let open: BTreeSet<Id> = node.swarm.peers().collect();
+        let differ: BTreeSet<Id> = node
+            .state
+            .connected
+            .symmetric_difference(&open)
+            .copied()
+            .collect();
+        let since = &mut node.metrics.disagree_since;
+        since.retain(|peer, _| differ.contains(peer));
+        for peer in differ {
+            since.entry(peer).or_insert(now);
+        }
+        let late = since
+            .iter()
+            .find(|(_, since)| **since + CONNECTION_DEADLINE < now);
+        if let Some((&peer, since)) = late {
+            let (counts, time) = (!open.contains(&peer), now - since);
+            let text =
+                format!("its machine counts {peer} as connected: {counts}, wrongly for {time} ms");
+            self.report_violation(id, "connections", &text);
         }
     }
 
@@ -217,13 +247,18 @@ impl World {
     /// in time.
     fn is_supplied(&self, id: Id, first: BlockHash) -> bool {
         self.neighbours(id).into_iter().any(|other| {
-            let connected = self.node(id).is_connected(other) && self.node(other).is_connected(id);
+            let connected = self.are_connected(id, other);
             connected && self.is_active_honest(other) && {
                 let node = self.node(other);
                 let disk = &node.state.disk;
                 node.machine().best_hash(1) == Some(first) && disk.block(&first).is_some()
             }
         })
+    }
+
+    /// Whether the machines of both peers count the other as connected.
+    fn are_connected(&self, a: Id, b: Id) -> bool {
+        self.node(a).swarm.is_member(b) && self.node(b).swarm.is_member(a)
     }
 
     /// Whether the network is unpartitioned and lossless, and no peer misbehaves.
@@ -287,8 +322,7 @@ impl World {
         let mut edge = vec![id];
         while let Some(at) = edge.pop() {
             for next in self.neighbours(at) {
-                let connected =
-                    self.node(at).is_connected(next) && self.node(next).is_connected(at);
+                let connected = self.are_connected(at, next);
                 if connected && self.is_active_honest(next) && reached.insert(next) {
                     edge.push(next);
                 }

@@ -36,6 +36,7 @@ mod restarts;
 mod room;
 mod scenario;
 mod single_fault;
+mod swarm;
 mod world;
 
 use attack::Attack;

@@ -49,6 +49,8 @@ pub(crate) struct Metrics {
     pub(crate) forwarded_profiles: BTreeMap<Author, Vec<u64>>,
     /// Since when it has been behind peers that it can reach.
     pub(crate) behind_since: Option<u64>,
+    /// Since when its machine and its network disagree on whether a peer is connected.
+    pub(crate) disagree_since: BTreeMap<Id, u64>,
     /// Since when a neighbour could have sent it the first block, which its deleted database lacks.
     pub(crate) supplied_since: Option<u64>,
 }
@@ -62,6 +64,7 @@ impl Metrics {
         self.minable_since = None;
         self.behind_since = None;
         self.supplied_since = None;
+        self.disagree_since.clear();
     }
 
     pub(crate) fn note_input(&mut self, input: &Input<Id>) {

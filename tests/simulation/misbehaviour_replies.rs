@@ -20,15 +20,21 @@ use crate::{
     forgery::endless_headers,
     id::Id,
     misbehaviour::Misbehaviour,
-    packet::{MessageId, Packet},
+    packet::{LinkId, MessageId, Packet},
     world::World,
 };
 
 impl World {
     /// Sends a response; a misbehaving peer tampers with it first.
-    pub(crate) fn answer(&mut self, id: Id, peer: Id, request: RequestId, data: Vec<u8>) {
+    pub(crate) fn answer(
+        &mut self,
+        id: Id,
+        (peer, link): (Id, LinkId),
+        request: RequestId,
+        data: Vec<u8>,
+    ) {
         let Some(misbehaviour) = self.node(id).misbehaviour else {
-            return self.send(id, peer, Packet::Response { id: request, data });
+            return self.send_over(link, id, Packet::Response { id: request, data });
         };
         let Ok(mut response) = Response::decode(self.room.form(), &data) else {
             return;
@@ -45,9 +51,9 @@ impl World {
             (Misbehaviour::Oversize, _) if self.rng.one_in(2) => {
                 self.expect_ban(id, peer, MessageId::Response(request));
                 let failure = RequestFailure::Oversize;
-                return self.send(
+                return self.send_over(
+                    link,
                     id,
-                    peer,
                     Packet::Failure {
                         id: request,
                         failure,
@@ -147,9 +153,9 @@ impl World {
         if provable {
             self.expect_ban(id, peer, MessageId::Response(request));
         }
-        self.send(
+        self.send_over(
+            link,
             id,
-            peer,
             Packet::Response {
                 id: request,
                 data: spoiled,

@@ -2,7 +2,7 @@
 //! machine's verdicts.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     rc::Rc,
     time::Instant,
@@ -27,6 +27,7 @@ use heartchain_test_support::{Clock, DriverState, Job, Start};
 
 use crate::{
     attack::Attacker, disk::DiskFaults, id::Id, metrics::Metrics, misbehaviour::Misbehaviour,
+    swarm::Swarm,
 };
 
 /// Whether a peer is running.
@@ -35,6 +36,15 @@ pub(crate) enum RunState {
     Off,
     Awake,
     Asleep,
+}
+
+/// Why and until when a peer is refused.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refusal {
+    /// The true time, Unix ms.
+    pub(crate) until: u64,
+    /// Whether a connection that is being negotiated is refused, too.
+    pub(crate) is_ban: bool,
 }
 
 /// A simulated peer and all that its driver would hold.
@@ -87,8 +97,9 @@ pub(crate) struct Node {
     pub(crate) key_is_shared: bool,
     pub(crate) key_replaced: u32,
     seen: HashSet<u64>,
-    connected: BTreeSet<Id>,
-    pub(crate) refused: BTreeMap<Id, u64>,
+    /// What it counts as connected.
+    pub(crate) swarm: Swarm,
+    pub(crate) refused: BTreeMap<Id, Refusal>,
     /// Disk results that arrived while it slept.
     missed_inputs: Vec<Input<Id>>,
 }
@@ -126,7 +137,7 @@ impl Node {
             key_is_shared: false,
             key_replaced: 0,
             seen: HashSet::new(),
-            connected: BTreeSet::new(),
+            swarm: Swarm::default(),
             refused: BTreeMap::new(),
             missed_inputs: Vec::new(),
         }
@@ -208,24 +219,18 @@ impl Node {
         self.clock.wall(now)
     }
 
-    pub(crate) fn is_connected(&self, peer: Id) -> bool {
-        self.connected.contains(&peer)
-    }
-
-    pub(crate) fn connections(&self) -> Vec<Id> {
-        self.connected.iter().copied().collect()
-    }
-
-    pub(crate) fn note_connection(&mut self, peer: Id, up: bool) {
-        if up {
-            self.connected.insert(peer);
-        } else {
-            self.connected.remove(&peer);
-        }
-    }
-
+    /// Whether it neither dials this peer nor accepts it.
     pub(crate) fn refuses(&self, peer: Id, now: u64) -> bool {
-        self.refused.get(&peer).is_some_and(|until| *until > now)
+        self.refused
+            .get(&peer)
+            .is_some_and(|refusal| refusal.until > now)
+    }
+
+    /// Whether it has banned this peer.
+    pub(crate) fn bans(&self, peer: Id, now: u64) -> bool {
+        self.refused
+            .get(&peer)
+            .is_some_and(|refusal| refusal.is_ban && refusal.until > now)
     }
 
     pub(crate) fn take_missed_inputs(&mut self) -> Vec<Input<Id>> {
@@ -245,7 +250,7 @@ impl Node {
         }
         self.incarnation += 1;
         self.run_state = RunState::Awake;
-        self.connected.clear();
+        self.swarm = Swarm::default();
         let machine = self.state.disk.restore(Start {
             mining: self.mines,
             room,
@@ -281,7 +286,7 @@ impl Node {
         self.input_queue = InputQueue::new(1);
         self.faults.crash();
         self.seen.clear();
-        self.connected.clear();
+        self.swarm = Swarm::default();
         self.missed_inputs.clear();
         if !core::mem::take(&mut self.pending_names).is_empty() {
             // The last one may be on disk or not.

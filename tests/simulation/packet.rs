@@ -2,7 +2,10 @@
 
 use std::rc::Rc;
 
+use heartchain_peer::net::Path;
 use heartchain_sync::io::{RequestFailure, RequestId, Topic};
+
+use crate::id::Id;
 
 /// What travels over a link.
 #[derive(Clone, Debug)]
@@ -44,10 +47,40 @@ impl Packet {
     }
 }
 
-/// A link between two peers that is up.
-#[derive(Debug)]
+/// Identifies a link in a run.
+pub(crate) type LinkId = u64;
+
+/// A connection between two peers. A pair may have several.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Link {
-    pub(crate) id: u64,
+    pub(crate) dialer: Id,
+    pub(crate) listener: Id,
+    pub(crate) path: Path,
     /// Shortest time that a packet takes, ms.
     pub(crate) latency: u64,
+    /// Whether it delivers no more packets. An end may not have noticed yet.
+    pub(crate) is_dead: bool,
+    /// When the last packet from the dialer and from the listener arrives, if the link keeps their order.
+    pub(crate) last_arrivals: Option<[u64; 2]>,
+}
+
+impl Link {
+    /// Whether this peer is one of its ends.
+    pub(crate) fn has_end(&self, id: Id) -> bool {
+        self.dialer == id || self.listener == id
+    }
+
+    /// Whether it is between these two.
+    pub(crate) fn is_between(&self, a: Id, b: Id) -> bool {
+        (self.dialer, self.listener) == (a, b) || (self.dialer, self.listener) == (b, a)
+    }
+
+    /// The peer at the end that is not this one.
+    pub(crate) fn other_end(&self, id: Id) -> Id {
+        if self.dialer == id {
+            self.listener
+        } else {
+            self.dialer
+        }
+    }
 }

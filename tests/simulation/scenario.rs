@@ -60,6 +60,7 @@ pub(crate) fn random(seed: u64) -> Outcome {
     additional_faults::faults(&mut world, &mut extra_rng, length);
     let length = additional_faults::departing_author(&mut world, &mut extra_rng, length);
     additional_faults::names(&mut world, &mut extra_rng, length);
+    additional_faults::connections(&mut world, &mut extra_rng, length);
     finish(world, START + length)
 }
 

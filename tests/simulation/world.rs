@@ -18,7 +18,7 @@ use crate::{
     event::SimEvent,
     id::Id,
     node::Node,
-    packet::{Link, MessageId},
+    packet::{Link, LinkId, MessageId},
     reading_tracker::ReadingTracker,
 };
 
@@ -35,6 +35,24 @@ pub(crate) struct Conditions {
     pub(crate) disk_failure: u64,
     /// How many links each peer tries to keep.
     pub(crate) degree: usize,
+}
+
+/// How peers connect in a run, beyond one link for each pair at a time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Redundancy {
+    /// Percentage of dials that lead to several links: both ends dialed, or a direct link replaces a circuit.
+    pub(crate) parallel: u64,
+    /// Whether a peer may come back while the other end counts a dead link as open.
+    pub(crate) half_open: bool,
+    /// Whether each link keeps the order of its messages. Messages of different links have no order.
+    pub(crate) ordered: bool,
+}
+
+impl Redundancy {
+    /// Whether each pair has one link at a time.
+    pub(crate) const fn is_none(self) -> bool {
+        self.parallel == 0 && !self.half_open && !self.ordered
+    }
 }
 
 /// A disconnect that a machine asked for, with or without a ban.
@@ -74,9 +92,8 @@ pub(crate) struct World {
     pub(crate) bytes: u64,
     events: BinaryHeap<Reverse<(u64, u64)>>,
     scheduled: HashMap<u64, SimEvent>,
-    pub(crate) links: BTreeMap<(Id, Id), Link>,
-    /// Pairs whose last link is down although an end may not have noticed yet, and until when.
-    pub(crate) closing: BTreeMap<(Id, Id), u64>,
+    pub(crate) links: BTreeMap<LinkId, Link>,
+    pub(crate) redundancy: Redundancy,
     /// The network partition that each peer is in.
     pub(crate) partitions: Vec<u64>,
     last_id: u64,
@@ -109,7 +126,7 @@ impl World {
             events: BinaryHeap::new(),
             scheduled: HashMap::new(),
             links: BTreeMap::new(),
-            closing: BTreeMap::new(),
+            redundancy: Redundancy::default(),
             partitions: Vec::new(),
             last_id: 0,
             misbehaviour_stopped: false,

@@ -39,6 +39,21 @@ test("room_is_deleted_with_what_the_page_keeps", async () => {
   assert.deepEqual([listed(rooms), rooms.state.ended, rooms.state.busy], [["here"], false, null]);
 });
 
+test("late_list_does_not_bring_a_deleted_room_back", async () => {
+  const lists = [];
+  const api = { rooms: () => new Promise((answer) => lists.push(answer)), forgetRoom: async () => {}, deleteRoom: async () => {} };
+  const rooms = new DeviceRooms(api, null);
+  const shown = rooms.list();
+  const removed = rooms.remove("other");
+  await new Promise((resolve) => setTimeout(resolve));
+  const [before, after] = lists;
+  after([{ genesis: "here" }]);
+  await removed;
+  before([{ genesis: "here" }, { genesis: "other" }]);
+  await shown;
+  assert.deepEqual(listed(rooms), ["here"]);
+});
+
 test("room_of_this_tab_is_left_before_it_is_deleted", async () => {
   const { calls, rooms } = device();
   await rooms.remove("here");

@@ -71,6 +71,7 @@ class FakeNode extends EventTarget {
   own = [];
   calls = [];
   isolated = false;
+  reads = null;
   peerCount = 1;
   relays = [{ connected: true }];
   verdict = { verdict: "reject", reason: "so", kind: "signature", dropped: true };
@@ -82,7 +83,14 @@ class FakeNode extends EventTarget {
   ownReadings(limit) {
     return this.own.slice(0, limit);
   }
+  /** Reads of blocks wait from now on, until the returned function is called. */
+  holdReads() {
+    let release;
+    this.reads = new Promise((resolve) => (release = resolve));
+    return release;
+  }
   async blocks(from, to) {
+    await this.reads;
     return structuredClone(this.chain.slice(from, to + 1));
   }
   pending() {
@@ -148,6 +156,73 @@ test("own_branch_is_tracked_until_its_readings_return", async () => {
   node.take(block(4));
   await settled();
   assert.deepEqual([mode.state.pinnedFork, mode.state.outcome.left], [null, 1]);
+});
+
+/** A lesson whose branch of one block was left for the others'. */
+async function leftBranch() {
+  const node = new FakeNode();
+  const mode = new LessonMode(node);
+  await mode.disconnect();
+  node.take(block(1));
+  await settled();
+  await mode.reconnect();
+  node.chain = [block(0), { ...block(1), hash: "theirs" }, block(2)];
+  node.dispatchEvent(new Event("chain"));
+  await settled();
+  assert.deepEqual(mode.state.pinnedFork, { fork: 0, blocks: [{ index: 1, hash: "hash1" }] });
+  return { node, mode };
+}
+
+test("dismissed_fork_stays_dismissed_during_a_read", async () => {
+  const { node, mode } = await leftBranch();
+  const release = node.holdReads();
+  node.dispatchEvent(new Event("status"));
+  await settled();
+  mode.dismissFork();
+  assert.equal(mode.state.pinnedFork, null);
+  release();
+  await settled();
+  assert.deepEqual([mode.state.pinnedFork, mode.state.outcome.left], [null, 1]);
+  node.take(block(3));
+  await settled();
+  assert.equal(mode.state.pinnedFork, null);
+});
+
+test("new_lesson_forgets_the_last_one_during_a_read", async () => {
+  const { node, mode } = await leftBranch();
+  const release = node.holdReads();
+  node.dispatchEvent(new Event("status"));
+  await settled();
+  const disconnecting = mode.disconnect();
+  await settled();
+  release();
+  await disconnecting;
+  assert.deepEqual([mode.state.outcome, mode.state.pinnedFork], [null, null]);
+
+  node.peerCount = 0;
+  const early = [];
+  mode.addEventListener("change", () => mode.state.outcome !== null && early.push(mode.state.settled));
+  await mode.reconnect();
+  assert.ok(early.length > 0 && !early.includes(true), "the second outcome is open: no one was met");
+});
+
+test("commands_take_effect_in_order", async () => {
+  const node = new FakeNode();
+  const mode = new LessonMode(node);
+  node.take(block(1, [reading(0)]));
+  await mode.tamper();
+  mode.recompute();
+  mode.discard();
+  await settled();
+  assert.equal(mode.state.tampered, null, "the copy was discarded last");
+
+  mode.disconnect();
+  await mode.disconnect();
+  node.take(block(2));
+  mode.reconnect();
+  await mode.reconnect();
+  const { made, from } = mode.state.outcome;
+  assert.deepEqual({ made, from }, { made: 1, from: 1 });
 });
 
 test("outcome_is_open_until_the_others_are_met", async () => {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   MAX_TRACKED, ReadingTracker, MIN_FORK_BLOCKS, RECENT_FORK_BLOCKS, MAX_SHOWN_BLOCKS, MAX_SHOWN_FORKS, recentForks,
-  rivals, expectedHashes, restAfter,
+  rivals, expectedHashes, newestOnly, restAfter,
 } from "../../www/model.js";
 import { QUIET_MODULES, qrPath } from "../../www/geometry.js";
 
@@ -93,6 +93,18 @@ test("compact_target_gives_expected_hashes", () => {
   assert.equal(expectedHashes(0x0300_0001), 2 ** 256);
   assert.ok(Math.abs(expectedHashes(0x1d00_ffff) - 2 ** 32) < 2 ** 17);
   assert.equal(expectedHashes(0), Infinity);
+});
+
+test("only_the_newest_read_counts", async () => {
+  const answers = new Map();
+  const read = newestOnly((index) => new Promise((answer) => answers.set(index, answer)));
+  const [older, newer] = [read(1), read(2)];
+  answers.get(2)("block 2");
+  answers.get(1)("block 1");
+  assert.deepEqual([await older, await newer], [null, "block 2"]);
+  const next = read(3);
+  answers.get(3)("block 3");
+  assert.equal(await next, "block 3");
 });
 
 test("slow_work_runs_less_often", () => {

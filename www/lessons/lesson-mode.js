@@ -33,6 +33,8 @@ export class LessonMode extends EventTarget {
   #looking = null;
   #lookedLong = false;
   #wait;
+  /** The last command that was given: commands take effect in the order in which they are given. */
+  #running = Promise.resolve();
   #refreshing = null;
   #refreshAgain = false;
 
@@ -72,10 +74,12 @@ export class LessonMode extends EventTarget {
   /** Disconnects this tab from its peers. */
   async disconnect() {
     await this.#run(async () => {
+      // The button may be pressed twice.
+      if (this.#disconnected !== null) return {};
       const { tip } = this.#node.status();
       const [newest] = this.#node.ownReadings(1);
-      this.#disconnected = { from: tip.index, ownBlocks: [], nextSeq: newest === undefined ? 0 : newest.seq + 1 };
       await this.#node.isolate(true);
+      this.#disconnected = { from: tip.index, ownBlocks: [], nextSeq: newest === undefined ? 0 : newest.seq + 1 };
       clearTimeout(this.#looking);
       return { outcome: null, cutAt: tip.index, pinnedFork: null };
     });
@@ -86,11 +90,12 @@ export class LessonMode extends EventTarget {
     await this.#run(async () => {
       await this.#recordOwnBlocks();
       await this.#node.isolate(false);
-      const { ownBlocks, nextSeq } = this.#disconnected ?? { ownBlocks: [], nextSeq: 0 };
-      const from = this.#disconnected?.from ?? null;
+      if (this.#disconnected === null) return {};
+      const { from, ownBlocks, nextSeq } = this.#disconnected;
       this.#disconnected = null;
       this.#look();
-      return { missing: null, outcome: { made: ownBlocks.length, from, ownBlocks, nextSeq, kept: ownBlocks.length, left: 0, settled: false, ...NO_READINGS } };
+      const outcome = { made: ownBlocks.length, from, ownBlocks, nextSeq, kept: ownBlocks.length, left: 0, settled: false, ...NO_READINGS };
+      return { missing: null, settled: false, outcome };
     });
   }
 
@@ -119,17 +124,17 @@ export class LessonMode extends EventTarget {
 
   /** Recomputes the IDs and hashes of the tampered copy. */
   async recompute() {
-    const { tampered } = this.#state;
-    if (tampered === null) return;
     await this.#run(async () => {
+      const { tampered } = this.#state;
+      if (tampered === null) return {};
       const block = await withRecomputedHashes(tampered.block, async (copy) => this.#node.check(copy));
       return { tampered: await this.#examined(tampered.original, block, "recomputed") };
     });
   }
 
   /** Discards the tampered copy. */
-  discard() {
-    this.#update({ tampered: null });
+  async discard() {
+    await this.#run(() => ({ tampered: null }));
   }
 
   /** Forges a reading: "bpm" keeps the signature and changes the heart rate, "author" changes the author. */
@@ -174,22 +179,26 @@ export class LessonMode extends EventTarget {
   }
 
   async #refresh() {
+    // What commands set is read together with the status: they may change it while the node is read.
+    const { outcome: known, tip: knownTip, tries } = this.#state;
     const { tip, state, isolated, hashesPerSecond, mempool, peers, relays } = this.#node.status();
+    // A new block may have readings.
+    if (knownTip !== tip.index) this.#update({ tip: tip.index, noReading: false });
     if (isolated) await this.#recordOwnBlocks();
-    const change = { tip: tip.index, isolated, hashesPerSecond, mempool, peers };
-    if (this.#state.tries === null || this.#state.tip !== tip.index) change.tries = await this.#triesAt(tip.index);
-    const outcome = await this.#updatedOutcome();
-    if (outcome !== null) {
+    const change = { isolated, hashesPerSecond, mempool, peers };
+    if (tries === null || knownTip !== tip.index) change.tries = await this.#triesAt(tip.index);
+    if (known !== null) {
+      const outcome = await this.#updated(known);
       // What two branches came to stays known when the peers are gone later.
       outcome.settled ||= state === "synced" && peers > 0;
       const missing = outcome.settled || !this.#lookedLong ? null : missingOf(peers, relays);
-      Object.assign(change, { outcome, missing, settled: outcome.settled, pinnedFork: forkOf(outcome) });
+      // Never in place of what a command has set since, such as that the fork is dismissed.
+      if (this.#state.outcome === known) Object.assign(change, { outcome, missing, settled: outcome.settled, pinnedFork: forkOf(outcome) });
+      else this.#refreshAgain = true;
     }
     if (this.#disconnected !== null) {
       change.own = countReadings(this.#node.ownReadings(OWN_READINGS), this.#disconnected.nextSeq);
     }
-    // A new block may have readings.
-    if (this.#state.tip !== tip.index) change.noReading = false;
     this.#update({ ...change, ownBlockCount: this.#disconnected?.ownBlocks.length ?? 0 });
   }
 
@@ -202,10 +211,8 @@ export class LessonMode extends EventTarget {
     disconnected.ownBlocks = blocks.map(({ index, hash }) => ({ index, hash }));
   }
 
-  /** The current outcome of the branch mined while disconnected. */
-  async #updatedOutcome() {
-    const { outcome } = this.#state;
-    if (outcome === null) return null;
+  /** This outcome of the branch mined while disconnected, as the chain is now. */
+  async #updated(outcome) {
     const { ownBlocks, nextSeq } = outcome;
     const { tip } = this.#node.status();
     const [first, last] = [ownBlocks.at(0)?.index ?? 1, Math.min(ownBlocks.at(-1)?.index ?? 0, tip.index)];
@@ -239,8 +246,15 @@ export class LessonMode extends EventTarget {
     return this.#node.blocks(from, to).catch(() => []);
   }
 
-  /** Runs one command, stores its change or its error, and refreshes the state. */
+  /** Runs one command after those before it, stores its change or its error, and refreshes the state. */
   async #run(command) {
+    this.#running = this.#running.then(() => this.#perform(command));
+    await this.#running;
+    await this.#watch();
+  }
+
+  async #perform(command) {
+    if (this.#left) return;
     this.#update({ busy: true, failure: null });
     try {
       const change = await command();
@@ -249,7 +263,6 @@ export class LessonMode extends EventTarget {
       this.#update({ failure: error });
     }
     this.#update({ busy: false });
-    await this.#watch();
   }
 
   #update(change) {

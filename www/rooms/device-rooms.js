@@ -23,6 +23,8 @@ export class DeviceRooms extends EventTarget {
   #api;
   #here;
   #state;
+  /** The newest read of the list: an older one may end later. */
+  #reading = null;
 
   /**
    * @param {{ rooms: () => Promise<object[]>, labelRoom: (genesis: string, label: string) => Promise<void>,
@@ -47,11 +49,10 @@ export class DeviceRooms extends EventTarget {
 
   /** Reads the list of rooms again. */
   async list() {
-    try {
-      this.#update({ rooms: await this.#api.rooms(), failure: null });
-    } catch (error) {
-      this.#update({ failure: error });
-    }
+    const reading = this.#api.rooms();
+    this.#reading = reading;
+    const change = await reading.then((rooms) => ({ rooms, failure: null }), (failure) => ({ failure }));
+    if (this.#reading === reading) this.#update(change);
   }
 
   /** Changes what this device calls a room. */

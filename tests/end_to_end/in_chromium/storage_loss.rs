@@ -96,17 +96,7 @@ async fn newer_database_version_is_reported() -> Outcome {
 }
 
 /// Prevents write transactions from committing while `stuck` is set.
-const STUCK_DISK: &str = r#"
-    const { commit } = IDBTransaction.prototype;
-    IDBTransaction.prototype.commit = function () {
-        const store = this.objectStore(this.objectStoreNames[0]);
-        const wait = () => {
-            if (globalThis.stuck && this.mode === "readwrite") store.count("none").onsuccess = wait;
-            else commit.call(this);
-        };
-        wait();
-    };
-"#;
+const STUCK_DISK: &str = include_str!("../../browsers/stuck_disk.js");
 
 #[tokio::test]
 async fn unresponsive_disk_is_reported() -> Outcome {

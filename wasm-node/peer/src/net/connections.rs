@@ -1,9 +1,14 @@
 //! The open connections: the peer, path and direction of each, and when it last answered a ping. It never opens or
 //! closes a connection: it reports which ones should be closed.
+//!
+//! A peer may have several connections, and what is said on one says nothing about the others. So what the state machine is told
+//! follows from all of them together: a peer is connected from the moment at which it turns out to be a member until its last
+//! connection is closed or the machine has forgotten it. The simulation in `tests` uses this table, too.
 
 use std::time::Duration;
 
 use heartchain_chain::time::MonotonicMillis;
+use heartchain_sync::Input;
 use litemap::LiteMap;
 
 /// Time between two pings on a connection. Pings keep a quiet direct connection alive, and measure the round trip that
@@ -40,7 +45,7 @@ pub enum Path {
 
 /// Which side opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
+pub enum Direction {
     /// This tab dialed the peer.
     Outbound,
     /// The peer dialed this tab.
@@ -60,8 +65,17 @@ pub enum Role {
 
 /// All connections, keyed by peer `P` and connection `C`.
 #[derive(Debug)]
-pub(crate) struct Connections<P, C> {
+pub struct Connections<P, C> {
     peers: LiteMap<P, Peer<C>>,
+}
+
+/// A peer whose last connection was closed.
+#[derive(Clone, Debug)]
+pub struct Gone<P> {
+    /// What it was to this tab.
+    pub role: Role,
+    /// What the state machine is told, if it knows the peer.
+    pub input: Option<Input<P>>,
 }
 
 #[derive(Debug)]
@@ -78,18 +92,27 @@ struct Connection<C> {
     opened: MonotonicMillis,
     last_pong: MonotonicMillis,
     rtt: Option<Duration>,
+    /// Whether it is being closed because the state machine has asked for it.
+    is_closing: bool,
+}
+
+impl<P: Copy + Ord, C: Copy + Eq> Default for Connections<P, C> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
     /// An empty set of connections.
-    pub(crate) const fn new() -> Self {
+    #[must_use]
+    pub const fn new() -> Self {
         Self {
             peers: LiteMap::new(),
         }
     }
 
     /// A connection was established.
-    pub(crate) fn opened(
+    pub fn opened(
         &mut self,
         peer: P,
         id: C,
@@ -104,6 +127,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
             opened: now,
             last_pong: now,
             rtt: None,
+            is_closing: false,
         };
         self.peers
             .entry(peer)
@@ -115,24 +139,25 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
             .push(connection);
     }
 
-    /// A connection was closed. If it was the peer's last, forgets the peer and returns its role.
-    pub(crate) fn closed(&mut self, peer: P, id: C) -> Option<Role> {
+    /// A connection was closed. If it was the peer's last, forgets the peer, and returns what follows.
+    pub fn closed(&mut self, peer: P, id: C) -> Option<Gone<P>> {
         let entry = self.peers.get_mut(&peer)?;
         entry.connections.retain(|connection| connection.id != id);
-        if entry.connections.is_empty() {
-            self.peers.remove(&peer).map(|gone| gone.role)
-        } else {
-            None
+        if !entry.connections.is_empty() {
+            return None;
         }
+        let Peer { role, .. } = self.peers.remove(&peer)?;
+        let input = (role == Role::Member).then_some(Input::PeerDisconnected { peer });
+        Some(Gone { role, input })
     }
 
     /// The role of a peer; `None` if it is not connected.
-    pub(crate) fn role(&self, peer: &P) -> Option<Role> {
+    pub fn role(&self, peer: &P) -> Option<Role> {
         self.peers.get(peer).map(|entry| entry.role)
     }
 
     /// Sets the role of a peer, and returns whether it changed.
-    pub(crate) fn set_role(&mut self, peer: &P, role: Role) -> bool {
+    fn set_role(&mut self, peer: &P, role: Role) -> bool {
         match self.peers.get_mut(peer) {
             Some(entry) if entry.role != role => {
                 entry.role = role;
@@ -142,13 +167,43 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
         }
     }
 
-    /// The state machine no longer knows this peer, though it may be connected. Returns whether it was a member.
-    pub(crate) fn forget_member(&mut self, peer: &P) -> bool {
-        self.role(peer) == Some(Role::Member) && self.set_role(peer, Role::Unknown)
+    /// A peer turned out to take part in this room. Returns what the state machine is told, the first time. What arrives on
+    /// connections that are being closed says nothing.
+    pub fn confirm_member(&mut self, peer: P) -> Option<Input<P>> {
+        let entry = self.peers.get_mut(&peer)?;
+        let stays = entry.connections.iter().any(|other| !other.is_closing);
+        if entry.role != Role::Unknown || !stays {
+            return None;
+        }
+        entry.role = Role::Member;
+        Some(Input::PeerConnected { peer })
+    }
+
+    /// A peer is one of this tab's relays. Returns what the state machine is told if it was a member: the end of a
+    /// relay's connections is not reported to the machine.
+    pub(crate) fn confirm_relay(&mut self, peer: P) -> Option<Input<P>> {
+        let was_member = self.role(&peer) == Some(Role::Member);
+        self.set_role(&peer, Role::Relay);
+        was_member.then_some(Input::PeerDisconnected { peer })
+    }
+
+    /// The state machine has asked to disconnect this peer, and no longer knows it: all its connections are being closed. A later
+    /// one, such as one that is being negotiated now, makes it a member again. Returns what the machine is told if it was a
+    /// member: the machine may have heard of another connection since, while what it asked for waited for a worker.
+    pub fn forget_member(&mut self, peer: P) -> Option<Input<P>> {
+        let entry = self.peers.get_mut(&peer)?;
+        for connection in &mut entry.connections {
+            connection.is_closing = true;
+        }
+        let was_member = entry.role == Role::Member;
+        if was_member {
+            entry.role = Role::Unknown;
+        }
+        was_member.then_some(Input::PeerDisconnected { peer })
     }
 
     /// A ping on a connection was answered after `rtt`.
-    pub(crate) fn on_pong(&mut self, peer: &P, id: C, rtt: Duration, now: MonotonicMillis) {
+    pub fn on_pong(&mut self, peer: &P, id: C, rtt: Duration, now: MonotonicMillis) {
         let connections = self
             .peers
             .get_mut(peer)
@@ -170,7 +225,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
     }
 
     /// Restarts the silence timers of all connections, because no ping could be answered while the page slept.
-    pub(crate) fn restart_silence_timers(&mut self, now: MonotonicMillis) {
+    pub fn restart_silence_timers(&mut self, now: MonotonicMillis) {
         for connection in self
             .peers
             .iter_mut()
@@ -268,7 +323,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
     }
 
     /// The connections to close: silent ones and redundant circuits. `us` is this tab's own peer ID.
-    pub(crate) fn to_close(&self, us: &P, now: MonotonicMillis) -> Vec<C> {
+    pub fn to_close(&self, us: &P, now: MonotonicMillis) -> Vec<C> {
         let mut ids = self.silent(
             now,
             RELAY_LIVENESS_TIMEOUT,
@@ -348,31 +403,68 @@ mod tests {
         let mut connections = Connections::new();
         connections.opened(7, 1, Path::Relayed, Direction::Outbound, at(0));
         connections.opened(7, 2, Path::Direct, Direction::Inbound, at(0));
-        assert!(connections.set_role(&7, Role::Member));
-        assert!(!connections.set_role(&7, Role::Member));
+        let told = connections.confirm_member(7);
+        assert!(matches!(told, Some(Input::PeerConnected { peer: 7 })));
+        assert!(connections.confirm_member(7).is_none(), "it is told once");
         assert_eq!(connections.members(), 1);
-        assert_eq!(connections.closed(7, 1), None);
-        assert_eq!(connections.closed(7, 2), Some(Role::Member));
+        assert!(connections.closed(7, 1).is_none(), "one is left");
+        let gone = connections.closed(7, 2).expect("the last one");
+        assert_eq!(gone.role, Role::Member);
+        assert!(matches!(
+            gone.input,
+            Some(Input::PeerDisconnected { peer: 7 })
+        ));
         assert_eq!(connections.role(&7), None);
-        assert_eq!(connections.closed(7, 2), None);
+        assert!(connections.closed(7, 2).is_none());
         assert_eq!(connections.members(), 0);
+        assert!(connections.confirm_member(7).is_none(), "it is gone");
+    }
+
+    #[test]
+    fn member_that_becomes_a_relay_is_reported_gone() {
+        let mut connections = Connections::new();
+        connections.opened(7, 1, Path::Direct, Direction::Inbound, at(0));
+        connections.confirm_member(7);
+        connections.opened(7, 2, Path::Direct, Direction::Outbound, at(1));
+        let told = connections.confirm_relay(7);
+        assert!(matches!(told, Some(Input::PeerDisconnected { peer: 7 })));
+        assert!(connections.confirm_relay(7).is_none(), "it is told once");
+        connections.closed(7, 1);
+        let gone = connections.closed(7, 2).expect("the last one");
+        assert!(gone.input.is_none(), "the machine knows already");
+    }
+
+    #[test]
+    fn stranger_is_not_reported_when_it_leaves() {
+        let mut connections = Connections::new();
+        connections.opened(7, 1, Path::Direct, Direction::Inbound, at(0));
+        let gone = connections.closed(7, 1).expect("the last one");
+        assert_eq!(gone.role, Role::Unknown);
+        assert!(gone.input.is_none(), "the machine never knew it");
     }
 
     #[test]
     fn forgotten_member_becomes_one_again() {
         let mut connections = Connections::new();
         connections.opened(7, 1, Path::Relayed, Direction::Outbound, at(0));
-        assert!(!connections.forget_member(&7), "no member yet");
-        connections.set_role(&7, Role::Member);
-        assert!(connections.forget_member(&7));
+        connections.confirm_member(7);
+        let told = connections.forget_member(7);
+        assert!(matches!(told, Some(Input::PeerDisconnected { peer: 7 })));
+        assert!(connections.forget_member(7).is_none(), "it is told once");
+        assert!(
+            connections.confirm_member(7).is_none(),
+            "what was on its way on a connection that is being closed"
+        );
         // A connection that was being opened outlives the first one.
         connections.opened(7, 2, Path::Direct, Direction::Inbound, at(1));
-        assert_eq!(connections.closed(7, 1), None);
+        assert!(connections.closed(7, 1).is_none());
         assert_eq!(connections.role(&7), Some(Role::Unknown));
-        assert!(connections.set_role(&7, Role::Member), "this is reported");
+        let told = connections.confirm_member(7);
+        assert!(matches!(told, Some(Input::PeerConnected { peer: 7 })));
         connections.opened(8, 3, Path::Direct, Direction::Outbound, at(0));
         connections.set_role(&8, Role::Relay);
-        assert!(!connections.forget_member(&8));
+        assert!(connections.forget_member(8).is_none(), "a relay");
+        assert!(connections.confirm_member(8).is_none(), "it stays a relay");
     }
 
     #[test]

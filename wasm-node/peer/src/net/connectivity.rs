@@ -11,7 +11,6 @@ use std::{
 };
 
 use heartchain_chain::time::{MonotonicMillis, UnixMillis};
-use heartchain_sync::Input;
 use libp2p::{
     Multiaddr, PeerId, Swarm,
     core::{ConnectedPoint, transport::ListenerId},
@@ -115,15 +114,13 @@ impl Connectivity {
         if let Some(until) = banned_until {
             self.dialer.ban(peer, until, swarm.behaviour_mut());
         }
-        self.dialer.hold_off(peer, banned_until, now);
-        // The machine has forgotten the peer. A connection that outlives those of now, such as one that is being negotiated, makes it
-        // a member again.
-        if self.connections.forget_member(&peer) {
-            // It may have disconnected and connected again while the machine's verdict waited for a worker.
-            events.input(Input::PeerDisconnected { peer });
+        if let Some(input) = self.connections.forget_member(peer) {
+            events.input(input);
             self.on_neighbour_gone(&peer);
             self.look_for_peers_soon(now);
         }
+        // After the end of its neighbourhood, which makes a peer that the user named a candidate again.
+        self.dialer.hold_off(peer, banned_until, now);
         // This fails only if there is no connection left.
         let _ = swarm.disconnect_peer_id(peer);
     }
@@ -199,7 +196,9 @@ impl Connectivity {
             .connected(id, peer, endpoint.get_remote_address(), now)
         {
             Arrival::Relay => {
-                self.connections.set_role(&peer, Role::Relay);
+                if let Some(input) = self.connections.confirm_relay(peer) {
+                    events.input(input);
+                }
                 self.dialer.on_relay_connected(peer);
             }
             Arrival::Surplus => {
@@ -227,12 +226,13 @@ impl Connectivity {
             self.look_for_peers_soon(now);
         }
         let was_neighbour = self.connections.is_neighbour(&peer);
-        let role = self.connections.closed(peer, id);
+        let gone = self.connections.closed(peer, id);
+        let role = gone.as_ref().map(|gone| gone.role);
+        if let Some(input) = gone.and_then(|gone| gone.input) {
+            events.input(input);
+        }
         match role {
-            Some(Role::Member) => {
-                self.look_for_peers_soon(now);
-                events.input(Input::PeerDisconnected { peer });
-            }
+            Some(Role::Member) => self.look_for_peers_soon(now),
             // The peer has no free slot, or never identified itself: back off.
             Some(Role::Unknown) => self.dialer.on_refused(peer, now),
             Some(Role::Relay) | None => {}
@@ -361,11 +361,9 @@ impl Connectivity {
     /// Makes a peer a member: it announced this room's sync protocol, or uses a protocol of the room. Returns whether it
     /// is one.
     pub(crate) fn confirm_member(&mut self, peer: PeerId, events: &mut Events) -> bool {
-        if self.connections.role(&peer) == Some(Role::Unknown)
-            && self.connections.set_role(&peer, Role::Member)
-        {
+        if let Some(input) = self.connections.confirm_member(peer) {
             self.dialer.on_member(peer);
-            events.input(Input::PeerConnected { peer });
+            events.input(input);
             events.changed();
         }
         self.connections.role(&peer) == Some(Role::Member)

@@ -50,7 +50,7 @@ mod workarounds;
 pub use {
     address::{AddressError, CircuitAddress, NamedPeer, PageScheme, RelayAddress, TransportKind},
     backoff::Backoff,
-    connections::{Path, Role},
+    connections::{Connections, Direction, Gone, Path, Role},
     direct_transport::DirectTransport,
     error::NetworkError,
     events::NetworkEvent,
@@ -58,7 +58,7 @@ pub use {
     identity::{network_key, peer_id_bytes, peer_id_from_seed, peer_id_of, peer_id_of_author},
     libp2p::PeerId,
     peer_link::PeerLink,
-    peer_slots::WANTED_PEERS,
+    peer_slots::{MAX_CIRCUITS_PER_PEER, MAX_CONNECTIONS_PER_PEER, WANTED_PEERS},
     relay_choice::MAX_DEPLOYMENT,
     relay_document::{ReadDocument, RelayDocument},
     relays::RelayView,

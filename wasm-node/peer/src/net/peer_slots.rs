@@ -25,10 +25,10 @@ const MAX_PEERS: usize = 24;
 /// for.
 pub(crate) const MAX_INBOUND_PEERS: usize = MAX_PEERS - WANTED_PEERS;
 /// Connections to one peer: a relayed and a direct one, each twice while two tabs dial each other at the same time.
-const MAX_CONNECTIONS_PER_PEER: u32 = 4;
+pub const MAX_CONNECTIONS_PER_PEER: u32 = 4;
 /// Circuits among the connections to one peer: a relay limits the circuits of a tab, and a few peers must not use them
 /// all.
-pub(crate) const MAX_CIRCUITS_PER_PEER: u32 = 2;
+pub const MAX_CIRCUITS_PER_PEER: u32 = 2;
 /// Dials in progress at one time.
 pub(crate) const MAX_PENDING_DIALS: usize = 16;
 /// Inbound connections that are being set up at one time. A circuit whose peer never speaks ends after 5 s (see `transport`), so it takes

@@ -539,3 +539,6 @@ fn is_flood<D: DirectTransport>(cause: Option<&swarm::ConnectionError>) -> bool 
         Some(swarm::ConnectionError::KeepAliveTimeout) | None => false,
     }
 }
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests;
