@@ -94,7 +94,7 @@ mod tests {
     fn example_of_the_standard_is_agreed() {
         let (mut one, mut other) = (X25519::default(), X25519::default());
         one.set(&key(
-            "77076d0a7318a57d3c16c17251b26645df4c2f92ebc099ba3b4de4a8d9c24c2a",
+            "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a",
         ));
         other.set(&key(
             "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",
