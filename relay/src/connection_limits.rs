@@ -28,6 +28,7 @@ use crate::{
     limits::Limits,
     metrics::{Limit, Metrics, Resource},
     network::{Network, network_of_address},
+    table_memory::shrink,
 };
 
 /// The behaviour that counts and closes connections.
@@ -121,6 +122,8 @@ impl Behaviour {
                 self.peers.remove(&peer);
             }
         }
+        shrink(&mut self.connections);
+        shrink(&mut self.peers);
         self.hop_limits.on_connection_closed(peer, &remote);
     }
 
@@ -226,6 +229,7 @@ mod tests {
     use libp2p::{core::ConnectedPoint, swarm::behaviour};
 
     use super::*;
+    use crate::table_memory::max_capacity;
 
     fn limiter(change: impl FnOnce(&mut Limits)) -> Behaviour {
         let mut limits = Limits::default();
@@ -309,6 +313,23 @@ mod tests {
         assert!(limiter.next_evicted().is_none());
         close(&mut limiter, third, peers[2]);
         assert_eq!(limiter.table.len(), 3);
+    }
+
+    #[test]
+    fn memory_follows_the_connections() {
+        let mut limiter = limiter(|limits| limits.connections = 5_000);
+        let from = address("/ip4/127.0.0.1/tcp/1");
+        let opened: Vec<_> = (0..5_000).map(|id| (id, PeerId::random())).collect();
+        for (id, peer) in &opened {
+            let id = ConnectionId::new_unchecked(*id);
+            assert_eq!(limiter.admit(id, *peer, &from), Ok(()));
+        }
+        assert!(limiter.connections.capacity() >= 5_000);
+        for (id, peer) in opened {
+            close(&mut limiter, ConnectionId::new_unchecked(id), peer);
+        }
+        assert!(limiter.connections.capacity() <= max_capacity(0));
+        assert!(limiter.peers.capacity() <= max_capacity(0));
     }
 
     #[test]

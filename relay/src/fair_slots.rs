@@ -11,6 +11,7 @@ use futures::future::{AbortHandle, AbortRegistration, Abortable};
 use crate::{
     fair_table::{FairTable, Share},
     network::Network,
+    table_memory::shrink,
 };
 
 /// The slots, shared by all that take one.
@@ -141,6 +142,7 @@ impl Drop for Slot {
         let mut state = self.slots.state();
         state.table.remove(&self.id);
         state.running.remove(&self.id);
+        shrink(&mut state.running);
     }
 }
 
@@ -154,6 +156,7 @@ mod tests {
     use futures::{FutureExt as _, future::join};
 
     use super::*;
+    use crate::table_memory::max_capacity;
 
     const ONE_EACH: Share = Share {
         total: 2,
@@ -171,6 +174,18 @@ mod tests {
         assert_eq!(both, Some((Err(Evicted), Ok(2))));
         assert_eq!((slots.len(), slots.evictions()), (0, 1));
         assert!(slots.state().running.is_empty());
+    }
+
+    #[test]
+    fn memory_follows_the_work() {
+        let slots = FairSlots::new(Share {
+            total: 5_000,
+            per_network: 5_000,
+        });
+        let taken: Vec<Slot> = (0..5_000).map(|_| slots.take(None)).collect();
+        assert!(slots.state().running.capacity() >= 5_000);
+        drop(taken);
+        assert!(slots.state().running.capacity() <= max_capacity(0));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::{
     hash::Hash,
 };
 
-use crate::network::Network;
+use crate::{network::Network, table_memory::shrink};
 
 /// Maximum numbers of entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +167,8 @@ impl<K: Clone + Eq + Hash> FairTable<K> {
         self.change(network, |keys| {
             keys.remove(&number);
         });
+        shrink(&mut self.entries);
+        shrink(&mut self.networks);
     }
 
     /// Changes the keys of a network, and sorts it by its new size.
@@ -208,6 +210,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
+    use crate::table_memory::max_capacity;
 
     fn network(last: u8) -> Network {
         Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)))
@@ -305,6 +308,24 @@ mod tests {
         table.remove(&1);
         assert!(table.entries.is_empty() && table.networks.is_empty());
         assert!(table.sizes.is_empty());
+    }
+
+    #[test]
+    fn memory_follows_the_entries() {
+        let mut table = FairTable::new(Share {
+            total: 10_000,
+            per_network: 10,
+        });
+        let network = |key: u32| Some(IpAddr::V4(Ipv4Addr::from(key)));
+        for key in 0..10_000 {
+            table.insert(key, network(key));
+        }
+        for key in 10..10_000 {
+            table.remove(&key);
+        }
+        let most = max_capacity(10);
+        assert!(table.entries.capacity() <= most && table.networks.capacity() <= most);
+        assert_eq!(table.len(), 10);
     }
 
     #[test]

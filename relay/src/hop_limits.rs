@@ -19,6 +19,7 @@ use crate::{
     metrics::{Limit, Metrics, Resource},
     network::{Network, network_of_address},
     network_buckets::NetworkBuckets,
+    table_memory::shrink,
 };
 
 /// Shared by the relay's behaviour, which asks, and by the behaviour that closes connections.
@@ -204,6 +205,7 @@ impl State {
         };
         if numbers.is_empty() {
             self.numbers.remove(&ends);
+            shrink(&mut self.numbers);
         }
         removed
     }
@@ -223,6 +225,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table_memory::max_capacity;
 
     fn hop_limits(change: impl FnOnce(&mut Limits)) -> HopLimits {
         let mut limits = Limits::default();
@@ -268,6 +271,21 @@ mod tests {
         assert!(limiter.try_next(PeerId::random(), &from(2, 2), now));
         assert_eq!(limits.take_evicted(), []);
         assert_eq!(limits.state().metrics.reservations.get(), 4);
+    }
+
+    #[test]
+    fn memory_follows_the_circuits() {
+        let limits = hop_limits(|limits| limits.circuits = 5_000);
+        let target = PeerId::random();
+        let opened: Vec<_> = (0..5_000).map(|_| (PeerId::random(), target)).collect();
+        for ends in &opened {
+            limits.on_circuit_opened(*ends, None);
+        }
+        assert!(limits.state().numbers.capacity() >= 5_000);
+        for ends in opened {
+            limits.on_circuit_closed(ends);
+        }
+        assert!(limits.state().numbers.capacity() <= max_capacity(0));
     }
 
     #[test]

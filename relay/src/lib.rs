@@ -21,6 +21,7 @@
 //! - `rendezvous`: which peers are registered in which room.
 //! - `network`, `fair_table`: what the limits count, and who pays when a table is full. `fair_slots`, `handshakes`,
 //!   `connection_limits`, `hop_limits`: the tables of what is unfinished, and of connections, reservations and circuits.
+//!   `table_memory`: what tables give back.
 //! - `token_bucket`, `network_buckets`, `rate_limited_muxer`: limits on rates, of networks and of single connections.
 //! - `metrics`, `metrics_server`: what is counted, for Prometheus and for the log.
 //! - `stun`: tells tabs their public addresses.
@@ -75,6 +76,7 @@ mod rate_limited_muxer;
 mod rendezvous;
 mod stun;
 mod swarm;
+mod table_memory;
 mod token_bucket;
 pub mod workarounds;
 

@@ -5,6 +5,7 @@
 //!
 //! Specification: <https://github.com/libp2p/specs/blob/master/noise/README.md>
 
+mod key_exchange;
 mod secured;
 mod wire;
 
@@ -23,10 +24,13 @@ use libp2p::{
     identity::{self, Keypair, PublicKey},
 };
 use prost::Message as _;
-use snow::{HandshakeState, Keypair as NoiseKeypair};
+use snow::{HandshakeState, types::Dh as _};
 
 pub(crate) use self::secured::Secured;
-use self::wire::{LENGTH_BYTES, builder, set_length};
+use self::{
+    key_exchange::X25519,
+    wire::{LENGTH_BYTES, builder, set_length},
+};
 
 /// The name by which both ends choose this handshake.
 const PROTOCOL: &str = "/noise";
@@ -40,7 +44,7 @@ const MAX_HANDSHAKE_BYTES: usize = 4 * 1024;
 pub(crate) struct Config(Arc<Keys>);
 
 struct Keys {
-    noise: NoiseKeypair,
+    noise: X25519,
     /// The relay's identity, and its signature of the key for Noise.
     payload: Vec<u8>,
 }
@@ -80,10 +84,10 @@ pub(crate) enum Error {
 impl Config {
     /// Creates a key for Noise, and signs it.
     pub(crate) fn new(identity: &Keypair) -> Result<Self, Error> {
-        let noise = builder()?.generate_keypair()?;
+        let noise = X25519::random();
         let payload = Payload {
             identity_key: identity.public().encode_protobuf(),
-            identity_sig: identity.sign(&signed(&noise.public))?,
+            identity_sig: identity.sign(&signed(noise.pubkey()))?,
         };
         Ok(Self(Arc::new(Keys {
             noise,
@@ -97,7 +101,7 @@ impl Config {
     {
         let keys = &self.0;
         let mut noise = builder()?
-            .local_private_key(&keys.noise.private)?
+            .local_private_key(keys.noise.privkey())?
             .build_responder()?;
         if !receive(&mut stream, &mut noise).await?.is_empty() {
             return Err(Error::EarlyPayload);

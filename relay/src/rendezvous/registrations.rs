@@ -22,6 +22,7 @@ use crate::{
     limits::Limits,
     metrics::Limit,
     network::Network,
+    table_memory::shrink,
 };
 
 /// Length of the sequence number in a cookie, in bytes.
@@ -272,6 +273,8 @@ impl Registrations {
                 self.peers.remove(&entry.peer);
             }
         }
+        shrink(&mut self.rooms);
+        shrink(&mut self.peers);
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use libp2p::PeerId;
 
-use crate::limits::Limits;
+use crate::{limits::Limits, table_memory::shrink};
 
 /// Counts the requests of each peer. It has entries only for connected peers: call [`RequestRateLimiter::remove`] for
 /// the others.
@@ -59,12 +59,14 @@ impl RequestRateLimiter {
     /// Removes a peer that has no connection left.
     pub(super) fn remove(&mut self, peer: &PeerId) {
         self.counts.remove(peer);
+        shrink(&mut self.counts);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table_memory::max_capacity;
 
     #[test]
     fn flooding_peer_exceeds_the_limit() {
@@ -94,5 +96,22 @@ mod tests {
         assert_eq!(limiter.record(peer, Instant::now()), Ok(()));
         limiter.remove(&peer);
         assert!(limiter.counts.is_empty());
+    }
+
+    #[test]
+    fn memory_follows_the_peers() {
+        let mut limiter = RequestRateLimiter::new(&Limits::default());
+        let (peers, now) = (
+            Vec::from_iter((0..5_000).map(|_| PeerId::random())),
+            Instant::now(),
+        );
+        for peer in &peers {
+            assert_eq!(limiter.record(*peer, now), Ok(()));
+        }
+        assert!(limiter.counts.capacity() >= 5_000);
+        for peer in &peers {
+            limiter.remove(peer);
+        }
+        assert!(limiter.counts.capacity() <= max_capacity(0));
     }
 }

@@ -18,6 +18,8 @@ use std::{
 
 use libp2p::swarm::ConnectionId;
 
+use crate::table_memory::shrink;
+
 /// The open connections, with the time of their last activity. The connection limits bound their number.
 #[derive(Debug)]
 pub(crate) struct IdleTimeout {
@@ -42,21 +44,26 @@ impl IdleTimeout {
     /// Removes a connection that is closed.
     pub(crate) fn remove(&mut self, connection: ConnectionId) {
         self.last_activity.remove(&connection);
+        shrink(&mut self.last_activity);
     }
 
     /// Removes and returns the connections that are idle, so each is reported once.
     pub(crate) fn take_idle(&mut self, now: Instant) -> Vec<ConnectionId> {
         let timeout = self.timeout;
-        self.last_activity
+        let idle = self
+            .last_activity
             .extract_if(|_, last_activity| now.saturating_duration_since(*last_activity) >= timeout)
             .map(|(connection, _)| connection)
-            .collect()
+            .collect();
+        shrink(&mut self.last_activity);
+        idle
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table_memory::max_capacity;
 
     const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -74,5 +81,19 @@ mod tests {
         idle_timeout.record_activity(answering, almost);
         assert_eq!(idle_timeout.take_idle(start + TIMEOUT), [idle]);
         assert_eq!(idle_timeout.take_idle(start + TIMEOUT), []);
+    }
+
+    #[test]
+    fn memory_follows_the_connections() {
+        let mut idle_timeout = IdleTimeout::new(TIMEOUT);
+        let connections = || (0..5_000).map(ConnectionId::new_unchecked);
+        let start = Instant::now();
+        connections().for_each(|id| idle_timeout.record_activity(id, start));
+        assert!(idle_timeout.last_activity.capacity() >= 5_000);
+        connections().for_each(|id| idle_timeout.remove(id));
+        assert!(idle_timeout.last_activity.capacity() <= max_capacity(0));
+        connections().for_each(|id| idle_timeout.record_activity(id, start));
+        assert_eq!(idle_timeout.take_idle(start + TIMEOUT).len(), 5_000);
+        assert!(idle_timeout.last_activity.capacity() <= max_capacity(0));
     }
 }

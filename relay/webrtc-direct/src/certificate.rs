@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use dimpl::DtlsCertificate;
 use libp2p_core::multihash::Multihash;
@@ -33,9 +34,10 @@ const CERTIFICATE_TAG: &str = "CERTIFICATE";
 /// A self-signed certificate with its private key.
 #[derive(Clone)]
 pub struct Certificate {
-    der: Vec<u8>,
+    /// Shared, because each connection has a copy while it begins.
+    der: Arc<[u8]>,
     /// The private key in PKCS#8.
-    key: Vec<u8>,
+    key: Arc<[u8]>,
 }
 
 /// The SHA-256 hash of a certificate.
@@ -94,12 +96,15 @@ impl Certificate {
             .build::<_, DerSignature>(&key)
             .map_err(CertificateError::Sign)?;
         Ok(Self {
-            der: certificate.to_der().map_err(CertificateError::Encoding)?,
+            der: certificate
+                .to_der()
+                .map_err(CertificateError::Encoding)?
+                .into(),
             key: key
                 .to_pkcs8_der()
                 .map_err(CertificateError::Key)?
                 .as_bytes()
-                .to_vec(),
+                .into(),
         })
     }
 
@@ -124,8 +129,8 @@ impl Certificate {
             return Err(CertificateError::Mismatch);
         }
         Ok(Self {
-            der: der.to_vec(),
-            key: key.to_vec(),
+            der: der.into(),
+            key: key.into(),
         })
     }
 
@@ -134,8 +139,8 @@ impl Certificate {
     pub fn to_pem(&self) -> String {
         let [tag, _] = KEY_TAGS;
         pem::encode_many(&[
-            pem::Pem::new(tag, self.key.clone()),
-            pem::Pem::new(CERTIFICATE_TAG, self.der.clone()),
+            pem::Pem::new(tag, self.key.to_vec()),
+            pem::Pem::new(CERTIFICATE_TAG, self.der.to_vec()),
         ])
     }
 
@@ -147,8 +152,8 @@ impl Certificate {
 
     pub(crate) fn to_dtls(&self) -> DtlsCertificate {
         DtlsCertificate {
-            certificate: self.der.clone(),
-            private_key: self.key.clone(),
+            certificate: self.der.to_vec(),
+            private_key: self.key.to_vec(),
         }
     }
 }
@@ -258,8 +263,8 @@ mod tests {
             "{}\n{}",
             pem::encode(&pem::Pem::new("EXPIRES", vec![0; 8])),
             pem::encode_many(&[
-                pem::Pem::new("PRIVATE_KEY", certificate.key.clone()),
-                pem::Pem::new("CERTIFICATE", certificate.der.clone()),
+                pem::Pem::new("PRIVATE_KEY", certificate.key.to_vec()),
+                pem::Pem::new("CERTIFICATE", certificate.der.to_vec()),
             ])
         );
         let read = Certificate::from_pem(&old).expect("well-formed");

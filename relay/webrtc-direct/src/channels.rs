@@ -17,6 +17,7 @@ use libp2p_webrtc_streams::state::{Lifecycle, StreamError};
 use tokio::sync::Notify;
 
 use crate::error::ConnectionError;
+use crate::queue::pop;
 use crate::stack::{Message, MessageKind, Stack};
 
 /// The channel of the Noise handshake; fixed by the specification.
@@ -221,7 +222,7 @@ impl Shared {
         if let Some(error) = &channels.ended {
             return Poll::Ready(Err(error.clone()));
         }
-        if let Some(key) = channels.inbound.pop_front() {
+        if let Some(key) = pop(&mut channels.inbound) {
             channels.accept(key);
             channels.resumed.push(key);
             self.task.notify_one();
@@ -492,13 +493,13 @@ impl Channels {
         let mut blocked = Vec::new();
         let mut in_flight: usize = self.ids.keys().map(|id| stack.unacknowledged(*id)).sum();
         while in_flight < WINDOW
-            && let Some(key) = self.ready.pop_front()
+            && let Some(key) = pop(&mut self.ready)
         {
             let Some(channel) = self.all.get_mut(&key) else {
                 continue;
             };
             channel.is_ready = false;
-            let Some((kind, data)) = channel.unsent.pop_front() else {
+            let Some((kind, data)) = pop(&mut channel.unsent) else {
                 continue;
             };
             if !stack.open(channel.id) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::address::{ServerAddress, multiaddr};
@@ -18,6 +18,7 @@ use crate::credentials::DialCredentials;
 use crate::driver::{Driver, Host, Times};
 use crate::error::{ConnectionError, Error};
 use crate::hello::is_dtls;
+use crate::queue::{QueueSender, queue};
 use crate::socket::{self, MAX_DATAGRAM};
 use crate::stack::Stack;
 use crate::stun::{
@@ -63,13 +64,13 @@ async fn connect(
     };
     ice.reach().await?;
 
-    let (queue, datagrams) = mpsc::channel(config.limits.queued_datagrams.max(1));
+    let (queue, datagrams) = queue(config.limits.queued_datagrams);
     let shared = Shared::new(config.streams, config.limits.channels, true);
     shared.open_handshake();
     let connection = Connection::new(Arc::clone(&shared));
     let (send, connected) = oneshot::channel();
     let answered = Arc::new(Mutex::new(Instant::now()));
-    let driver = Driver {
+    let driver = Box::new(Driver {
         socket,
         peer: server.socket,
         queue: datagrams,
@@ -83,7 +84,7 @@ async fn connect(
             handshake: config.limits.handshake,
             silence: config.limits.silence,
         },
-    };
+    });
     let certificate = config.certificate.clone();
     tokio::spawn(driver.run(move || Ok(Stack::dial(&certificate, Instant::now())?)));
     tokio::spawn(ice.receive(queue, answered));
@@ -134,7 +135,7 @@ impl Ice {
     }
 
     /// Hands datagrams to the connection until it has ended.
-    async fn receive(self, queue: mpsc::Sender<Vec<u8>>, answered: Arc<Mutex<Instant>>) {
+    async fn receive(self, queue: QueueSender, answered: Arc<Mutex<Instant>>) {
         let mut buffer = vec![0; MAX_DATAGRAM];
         let mut ask = interval(CONSENT_INTERVAL);
         ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -154,7 +155,7 @@ impl Ice {
                     }
                     if is_dtls(datagram) {
                         // A datagram that finds no room is lost, as in a network.
-                        let _ = queue.try_send(datagram.to_vec());
+                        let _ = queue.try_send(datagram);
                     } else if self.on_stun(datagram).await {
                         *answered.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
                     }

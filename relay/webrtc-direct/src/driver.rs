@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::sleep_until;
 
 use crate::certificate::Fingerprint;
 use crate::channels::Shared;
 use crate::counters::Counters;
 use crate::error::ConnectionError;
+use crate::queue::QueueReceiver;
 use crate::stack::{Stack, StackEvent};
 
 /// Datagrams that are processed before what they cause is sent.
@@ -34,7 +35,7 @@ pub(crate) trait Host: Send + Sync + 'static {
 pub(crate) struct Driver<H: Host> {
     pub(crate) socket: Arc<UdpSocket>,
     pub(crate) peer: SocketAddr,
-    pub(crate) queue: mpsc::Receiver<Vec<u8>>,
+    pub(crate) queue: QueueReceiver,
     pub(crate) shared: Arc<Shared>,
     /// Resolves with the peer's certificate.
     pub(crate) connected: Option<oneshot::Sender<Fingerprint>>,
@@ -51,8 +52,11 @@ pub(crate) struct Times {
 }
 
 impl<H: Host> Driver<H> {
-    /// Drives the connection until it ends.
-    pub(crate) async fn run(mut self, stack: impl FnOnce() -> Result<Stack, ConnectionError>) {
+    /// Drives the connection until it ends. On the heap, because a task has room for its arguments twice.
+    pub(crate) async fn run(
+        mut self: Box<Self>,
+        stack: impl FnOnce() -> Result<Stack, ConnectionError>,
+    ) {
         let started = Instant::now();
         // The task has room for the stack wherever it may be, so it is on the heap. It has some 6 KiB.
         let ended = match stack().map(Box::new) {
@@ -101,7 +105,7 @@ impl<H: Host> Driver<H> {
         let now = Instant::now();
         stack.handle_datagram(now, first)?;
         for _ in 1..BATCH {
-            let Ok(datagram) = self.queue.try_recv() else {
+            let Some(datagram) = self.queue.try_recv() else {
                 break;
             };
             stack.handle_datagram(now, &datagram)?;
@@ -231,6 +235,7 @@ mod tests {
 
     use super::*;
     use crate::channels::HANDSHAKE_STREAM;
+    use crate::queue::queue;
     use crate::socket;
     use crate::stack::tests::Pair;
 
@@ -251,7 +256,7 @@ mod tests {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let shared = Shared::new(StreamConfig::SPEC, 2, false);
         shared.open_handshake();
-        let (_, queue) = mpsc::channel(1);
+        let (_, queue) = queue(1);
         Driver {
             socket: Arc::new(socket::bind(any).expect("a port")),
             peer: any,

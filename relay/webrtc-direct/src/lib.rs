@@ -12,7 +12,7 @@
 //!
 //! With IO:
 //! - `listener` is the task of a listening socket, and `dial` the one of a dialled connection. `socket` binds for both.
-//! - `driver` is the task of each connection.
+//! - `driver` is the task of each connection, and `queue` has the datagrams that wait for it.
 //! - [`Transport`], [`Connection`] and [`Stream`] are what libp2p holds.
 
 mod address;
@@ -30,6 +30,7 @@ mod dtls_config;
 mod error;
 mod hello;
 mod listener;
+mod queue;
 mod socket;
 pub mod stack;
 mod stream;

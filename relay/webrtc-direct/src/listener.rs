@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::connection::Connection;
 use crate::counters::Counters;
 use crate::driver::{Driver, Host, Times};
+use crate::queue::{QueueReceiver, QueueSender, queue};
 use crate::socket::{self, MAX_DATAGRAM};
 use crate::stack::Stack;
 use crate::table::{Action, Opening, RouteId, Table};
@@ -32,8 +33,6 @@ const EXPIRE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the connections of a closed listener may take to tell their peers. They need one datagram each; those that
 /// are not done by then are aborted.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
-
-type Queue = mpsc::Sender<Vec<u8>>;
 
 /// A connection whose peer has proved its address.
 pub(crate) struct Incoming {
@@ -54,12 +53,11 @@ pub(crate) struct Listener {
 }
 
 /// What the task of the socket and those of its connections share.
-#[derive(Clone)]
 struct Endpoint {
     config: Config,
     counters: Arc<Counters>,
     socket: Arc<UdpSocket>,
-    table: Arc<Mutex<Table<Queue>>>,
+    table: Arc<Mutex<Table<QueueSender>>>,
     incoming: mpsc::Sender<Incoming>,
 }
 
@@ -175,14 +173,14 @@ impl Endpoint {
                 }
             }
             Action::Forward(queue) => {
-                if queue.try_send(datagram.to_vec()).is_err() {
+                if queue.try_send(datagram).is_err() {
                     self.counters.dropped.increment();
                 }
             }
             Action::Open(opening) => {
-                let (queue, datagrams) = mpsc::channel(self.config.limits.queued_datagrams.max(1));
+                let (queue, datagrams) = queue(self.config.limits.queued_datagrams);
                 // The queue is new and has room.
-                let _ = queue.try_send(datagram.to_vec());
+                let _ = queue.try_send(datagram);
                 let Ok(place) = self.incoming.try_reserve() else {
                     self.counters.refused.increment();
                     return;
@@ -204,7 +202,7 @@ impl Endpoint {
         &self,
         from: SocketAddr,
         opening: &Opening,
-        datagrams: mpsc::Receiver<Vec<u8>>,
+        datagrams: QueueReceiver,
         connections: &mut JoinSet<()>,
     ) -> Incoming {
         let limits = &self.config.limits;
@@ -212,12 +210,12 @@ impl Endpoint {
         shared.open_handshake();
         let (send, connected) = oneshot::channel();
         let host = Listening {
-            endpoint: self.clone(),
+            table: Arc::clone(&self.table),
             peer: from,
             id: opening.id,
         };
         let connection = Connection::new(Arc::clone(&shared));
-        let driver = Driver {
+        let driver = Box::new(Driver {
             socket: Arc::clone(&self.socket),
             peer: from,
             queue: datagrams,
@@ -229,7 +227,7 @@ impl Endpoint {
                 handshake: limits.handshake,
                 silence: limits.silence,
             },
-        };
+        });
         let certificate = self.config.certificate.clone();
         let cookie = opening.cookie;
         connections
@@ -244,23 +242,23 @@ impl Endpoint {
 
 /// The listener's side of a connection.
 struct Listening {
-    endpoint: Endpoint,
+    table: Arc<Mutex<Table<QueueSender>>>,
     peer: SocketAddr,
     id: RouteId,
 }
 
 impl Host for Listening {
     fn last_sign_of_life(&self) -> Option<Instant> {
-        lock(&self.endpoint.table).last_stun(self.peer, self.id)
+        lock(&self.table).last_stun(self.peer, self.id)
     }
 
     fn on_ended(&mut self) {
-        lock(&self.endpoint.table).remove(self.peer, self.id);
+        lock(&self.table).remove(self.peer, self.id);
     }
 }
 
 /// The table. It is consistent after each call, so a panic elsewhere leaves it usable.
-fn lock(table: &Mutex<Table<Queue>>) -> MutexGuard<'_, Table<Queue>> {
+fn lock(table: &Mutex<Table<QueueSender>>) -> MutexGuard<'_, Table<QueueSender>> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

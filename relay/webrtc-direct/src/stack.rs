@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use sctp_proto::{
 use crate::certificate::{Certificate, Fingerprint};
 use crate::dtls_config::{accepting, dtls_config};
 use crate::hello::{Cookie, first_client_hello};
+use crate::queue::pop;
 use crate::socket::MAX_DATAGRAM;
 
 /// Bytes of data in a packet of SCTP. With the headers of IPv6, UDP, DTLS and SCTP a packet has at most 1,233 bytes, and
@@ -155,12 +156,9 @@ impl Stack {
     ) -> Result<Self, StackError> {
         let is_client = cookie.is_none();
         let dtls = Dtls::new_12(dtls_config()?, certificate.to_dtls(), now);
-        let mut endpoint_config = EndpointConfig::default();
-        endpoint_config.max_payload_size(MAX_PAYLOAD);
-        let mut server = ServerConfig::default();
-        server.transport = transport();
-        // A client also has this configuration, because the library panics without it, and rejects associations.
-        let mut endpoint = Endpoint::new(Arc::new(endpoint_config), Some(Arc::new(server)));
+        // A client also has the configuration of a server, because the library panics without it, and rejects associations.
+        let server = Some(Arc::clone(&SCTP.server));
+        let mut endpoint = Endpoint::new(Arc::clone(&SCTP.endpoint), server);
         if is_client {
             endpoint.reject_new_associations();
         }
@@ -227,12 +225,12 @@ impl Stack {
 
     /// The next datagram to send to the peer.
     pub fn next_datagram(&mut self) -> Option<Vec<u8>> {
-        self.datagrams.pop_front()
+        pop(&mut self.datagrams)
     }
 
     /// The next event, in the order of their causes.
     pub fn next_event(&mut self) -> Option<StackEvent> {
-        self.events.pop_front()
+        pop(&mut self.events)
     }
 
     /// Whether [`Self::next_event`] returns one.
@@ -334,7 +332,7 @@ impl Stack {
     /// Moves data between DTLS and SCTP until nothing is left to do.
     fn advance(&mut self, now: Instant) -> Result<(), StackError> {
         self.drain_dtls()?;
-        while let Some(data) = self.decrypted.pop_front() {
+        while let Some(data) = pop(&mut self.decrypted) {
             self.last_data = now;
             let handled = self.endpoint.handle(now, NO_ADDRESS, None, None, data);
             match (handled, &mut self.association) {
@@ -384,7 +382,7 @@ impl Stack {
 
     fn connect(&mut self) -> Result<(), StackError> {
         let mut config = ClientConfig::default();
-        config.transport = transport();
+        config.transport = Arc::clone(&SCTP.server.transport);
         let association = self
             .endpoint
             .connect(config, NO_ADDRESS)
@@ -442,19 +440,31 @@ impl Stack {
     }
 }
 
-fn transport() -> Arc<TransportConfig> {
-    Arc::new(
-        TransportConfig::default()
-            .with_max_receive_buffer_size(RECEIVE_WINDOW)
-            .with_max_receive_message_size(MAX_MESSAGE)
-            // The connection ends when its peer is silent; SCTP does not count.
-            .with_max_init_retransmits(None)
-            .with_max_data_retransmits(None)
-            .with_rto_initial_ms(RTO_INITIAL)
-            .with_rto_min_ms(RTO_MIN)
-            .with_rto_max_ms(RTO_MAX),
-    )
+/// The settings of SCTP, which all connections share.
+struct SctpSettings {
+    endpoint: Arc<EndpointConfig>,
+    server: Arc<ServerConfig>,
 }
+
+static SCTP: LazyLock<SctpSettings> = LazyLock::new(|| {
+    let mut endpoint = EndpointConfig::default();
+    endpoint.max_payload_size(MAX_PAYLOAD);
+    let transport = TransportConfig::default()
+        .with_max_receive_buffer_size(RECEIVE_WINDOW)
+        .with_max_receive_message_size(MAX_MESSAGE)
+        // The connection ends when its peer is silent; SCTP does not count.
+        .with_max_init_retransmits(None)
+        .with_max_data_retransmits(None)
+        .with_rto_initial_ms(RTO_INITIAL)
+        .with_rto_min_ms(RTO_MIN)
+        .with_rto_max_ms(RTO_MAX);
+    let mut server = ServerConfig::default();
+    server.transport = Arc::new(transport);
+    SctpSettings {
+        endpoint: Arc::new(endpoint),
+        server: Arc::new(server),
+    }
+});
 
 fn encoded(transmit: Transmit) -> Vec<Bytes> {
     match transmit.payload {
@@ -469,6 +479,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::hello::hello_verify_request;
+    use crate::queue::KEPT_ROOM;
 
     /// Both ends of a connection.
     pub(crate) struct Pair {
@@ -560,6 +571,20 @@ pub(crate) mod tests {
         }
         assert_eq!((pair.server.channels(), pair.client.channels()), (0, 0));
         assert!(pair.client.open(2), "the number is free");
+    }
+
+    #[test]
+    fn queues_give_their_memory_back() {
+        let mut pair = Pair::connected();
+        assert!(pair.client.open(2));
+        assert!(pair.client.write(2, MessageKind::Binary, &vec![7; 60_000]));
+        pair.run(Some);
+        for stack in [&mut pair.client, &mut pair.server] {
+            events(stack);
+            assert!(stack.datagrams.capacity() <= KEPT_ROOM);
+            assert!(stack.decrypted.capacity() <= KEPT_ROOM);
+            assert!(stack.events.capacity() <= KEPT_ROOM);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
@@ -26,6 +26,11 @@ use crate::stun::{BindingRequest, binding_success, is_stun};
 /// Mask of a /64, the part of an IPv6 address that a subscriber cannot choose
 /// ([RFC 6177](https://www.rfc-editor.org/rfc/rfc6177)).
 const IPV6_SUBSCRIBER_MASK: u128 = u128::MAX << 64;
+
+/// Entries that a table may always have room for.
+const SMALL: usize = 128;
+/// Entries that a larger table may have room for, for each that it has. Those of the standard library never become smaller.
+const ROOM_PER_ENTRY: usize = 8;
 
 /// Identifies a connection of a listener; a later one has a larger number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -219,9 +224,8 @@ impl<Q> Table<Q> {
                 count.remove();
             }
         }
-        if self.routes.is_empty() {
-            self.routes = HashMap::new();
-        }
+        shrink(&mut self.routes);
+        shrink(&mut self.per_network);
     }
 
     /// Forgets addresses that asked too long ago. Call it every now and then.
@@ -245,6 +249,14 @@ impl<Q> Table<Q> {
     pub fn clear(&mut self) {
         self.routes.clear();
         self.per_network.clear();
+    }
+}
+
+/// Gives back what a table needs no longer.
+fn shrink<K: Eq + Hash, V>(table: &mut HashMap<K, V>) {
+    let entries = table.len();
+    if table.capacity() > entries.saturating_mul(ROOM_PER_ENTRY).max(SMALL) {
+        table.shrink_to(entries.saturating_mul(2));
     }
 }
 
@@ -445,6 +457,21 @@ mod tests {
         subject.table.remove(ip4(1, 1), first);
         subject.open(ip4(1, 4), 5);
         assert_eq!(subject.table.connections(), 3);
+    }
+
+    #[test]
+    fn memory_follows_the_connections() {
+        let mut subject = Subject::new(|_| {});
+        let opened: Vec<_> = (0..1_000)
+            .map(|host| (ip4(host, 1), subject.open(ip4(host, 1), 1)))
+            .collect();
+        assert!(subject.table.routes.capacity() >= opened.len());
+        for (from, id) in opened.into_iter().skip(10) {
+            subject.table.remove(from, id);
+        }
+        assert!(subject.table.routes.capacity() <= SMALL);
+        assert!(subject.table.per_network.capacity() <= SMALL);
+        assert_eq!(subject.table.connections(), 10);
     }
 
     #[test]

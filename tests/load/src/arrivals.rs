@@ -43,7 +43,11 @@ pub(crate) struct Waits {
 pub(crate) async fn measure(relay: &RelayProcess, target: &Target, plan: &Plan) -> Result<()> {
     println!("load average before: {}", load_average());
     let (memory, files) = (relay.memory()?, relay.files()?);
-    println!("at the start: {} MiB, {files} files", memory / 1024);
+    println!(
+        "at the start: {} MiB ({} KiB without the program), {files} files",
+        memory / 1024,
+        relay.allocated()?
+    );
 
     let (leave, leaving) = watch::channel(false);
     let (report, mut reports) = tokio::sync::mpsc::unbounded_channel();
@@ -111,10 +115,11 @@ pub(crate) async fn measure(relay: &RelayProcess, target: &Target, plan: &Plan) 
     sleep(Duration::from_secs(plan.after)).await;
     let (after, files) = (relay.memory()?, relay.files()?);
     println!(
-        "{} s after they left: {} MiB ({:+.0} %), {files} files",
+        "{} s after they left: {} MiB ({:+.0} %, {} KiB without the program), {files} files",
         plan.after,
         after / 1024,
-        (percent(after) / percent(memory) - 1.0) * 100.0
+        (percent(after) / percent(memory) - 1.0) * 100.0,
+        relay.allocated()?
     );
     Ok(())
 }

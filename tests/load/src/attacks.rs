@@ -1,6 +1,7 @@
 //! Attacks from one or several loopback addresses, while twenty honest tabs of another address use the relay.
 
 use std::{
+    fmt,
     net::Ipv4Addr,
     path::Path,
     time::{Duration, Instant},
@@ -26,6 +27,8 @@ use crate::{
 const HONEST: usize = 20;
 /// How long an honest tab may wait for everything.
 const SERVED_WITHIN: Duration = Duration::from_secs(2);
+/// How long one is watched, so that a slow one is told from one that is never served.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Tabs that the attacked relay is made for.
 const TABS: u32 = 1_000;
 /// Connections of one attacker that send nothing, or half a request.
@@ -77,11 +80,14 @@ pub(crate) async fn measure(program: &Path, kind: RelayKind, count: u8) -> Resul
         }
         let mut times = Vec::new();
         for _ in 0..HONEST {
-            let start = Instant::now();
-            match timeout(SERVED_WITHIN, serve(&relay)).await {
-                Ok(Ok(())) => times.push(start.elapsed()),
-                Ok(Err(error)) => println!("an honest tab failed: {error:#}"),
-                Err(_) => println!("an honest tab waited more than {SERVED_WITHIN:?}"),
+            let mut steps = Steps::begin();
+            let served = timeout(PATIENCE, serve(&relay, &mut steps)).await;
+            let elapsed = steps.start.elapsed();
+            match served {
+                Ok(Ok(())) if elapsed <= SERVED_WITHIN => times.push(elapsed),
+                Ok(Ok(())) => println!("an honest tab waited {elapsed:?}: {steps}"),
+                Ok(Err(error)) => println!("an honest tab failed: {error:#}; until then {steps}"),
+                Err(_) => println!("an honest tab waited more than {PATIENCE:?}: {steps}"),
             }
         }
         let served = times.len();
@@ -95,8 +101,41 @@ pub(crate) async fn measure(program: &Path, kind: RelayKind, count: u8) -> Resul
     Ok(())
 }
 
+/// How long each step of an honest tab took.
+struct Steps {
+    start: Instant,
+    done: Vec<(&'static str, Duration)>,
+}
+
+impl Steps {
+    fn begin() -> Self {
+        Self {
+            start: Instant::now(),
+            done: Vec::new(),
+        }
+    }
+
+    /// Records how long the step took that has just ended.
+    fn done(&mut self, step: &'static str) {
+        let before = self.done.iter().map(|(_, took)| *took).sum();
+        let took = self.start.elapsed().saturating_sub(before);
+        self.done.push((step, took));
+    }
+}
+
+impl fmt::Display for Steps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (step, took) in &self.done {
+            write!(f, "{separator}{step} {} ms", took.as_millis())?;
+            separator = ", ";
+        }
+        Ok(())
+    }
+}
+
 /// What an honest tab does.
-async fn serve(relay: &RelayProcess) -> Result<()> {
+async fn serve(relay: &RelayProcess, steps: &mut Steps) -> Result<()> {
     if let Some(page) = &relay.page {
         let mut stream = TcpStream::connect(page).await?;
         let request = format!("GET / HTTP/1.1\r\nhost: {page}\r\nconnection: close\r\n\r\n");
@@ -104,11 +143,15 @@ async fn serve(relay: &RelayProcess) -> Result<()> {
         let mut response = Vec::new();
         stream.read_to_end(&mut response).await?;
         ensure!(response.starts_with(b"HTTP/1.1 200"), "no page");
+        steps.done("page");
     }
     let mut tab = Tab::new(&relay.target, Ipv4Addr::LOCALHOST)?;
     tab.connect().await?;
+    steps.done("connection");
     tab.reserve().await?;
+    steps.done("reservation");
     tab.meet(&Namespace::from_static("room")).await?;
+    steps.done("discovery");
     Ok(())
 }
 

@@ -9,6 +9,7 @@
 
 mod arrivals;
 mod attacks;
+mod circuits;
 mod dial_from;
 mod free_port;
 mod keepers;
@@ -85,6 +86,18 @@ enum Measurement {
         #[arg(long, default_value_t = 100)]
         rooms: usize,
     },
+    /// One tab sends bytes to another through the relay.
+    Circuits {
+        /// MiB of each round. The relay slows down a connection that carries more than some 64 at once.
+        #[arg(long, default_value_t = 32)]
+        mib: usize,
+        /// Rounds, each with a new circuit.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// How the tabs connect.
+        #[arg(long, value_enum, default_value_t = Transport::WebSocket)]
+        transport: Transport,
+    },
     /// Twenty tabs use the relay while others attack it.
     Attacks {
         /// Addresses that attack together.
@@ -144,6 +157,16 @@ async fn main() -> Result<()> {
             keepers::long_chain(&keeper, readings).await?;
             let relay = RelayProcess::start(start(1_000)).await?;
             keepers::many_rooms(&keeper, &relay, rooms).await
+        }
+        Measurement::Circuits {
+            mib,
+            rounds,
+            transport,
+        } => {
+            let mut start = start(30);
+            start.transport = transport;
+            let relay = RelayProcess::start(start).await?;
+            circuits::measure(&relay, mib, rounds).await
         }
         Measurement::Restart { tabs, rate } => restart::measure(start(tabs), rate).await,
         Measurement::Attacks { addresses } => {

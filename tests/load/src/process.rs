@@ -115,19 +115,30 @@ impl RelayProcess {
         Ok(self.child.kill().await?)
     }
 
+    /// The number of the process.
+    pub(crate) fn id(&self) -> Result<u32> {
+        self.child.id().context("the relay has ended")
+    }
+
     /// Resident memory in KiB.
     pub(crate) fn memory(&self) -> Result<u64> {
-        memory(self.child.id().context("the relay has ended")?, "VmRSS:")
+        memory(self.id()?, "VmRSS:")
+    }
+
+    /// The part of it that is no copy of the program's file, in KiB.
+    pub(crate) fn allocated(&self) -> Result<u64> {
+        memory(self.id()?, "RssAnon:")
     }
 
     /// Open files and sockets.
     pub(crate) fn files(&self) -> Result<usize> {
-        let id = self.child.id().context("the relay has ended")?;
+        let id = self.id()?;
         Ok(fs::read_dir(format!("/proc/{id}/fd"))?.count())
     }
 }
 
-/// Memory of a process in KiB: `VmRSS:` is what it has now, `VmHWM:` the most that it had.
+/// Memory of a process in KiB: `VmRSS:` is what it has now, `VmHWM:` the most that it had, and
+/// `RssAnon:` what it has now without the pages of its program.
 pub(crate) fn memory(id: u32, which: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(which));

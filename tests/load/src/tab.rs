@@ -128,6 +128,18 @@ impl Tab {
         .await
     }
 
+    /// Connects to another tab through the relay.
+    pub(crate) async fn open_circuit(&mut self, peer: PeerId) -> Result<()> {
+        let address = self.relay.clone().with(Protocol::P2pCircuit);
+        self.swarm.dial(address.with(Protocol::P2p(peer)))?;
+        self.until("circuit", |event| match event {
+            SwarmEvent::ConnectionEstablished { peer_id, .. } if *peer_id == peer => Some(Ok(())),
+            SwarmEvent::OutgoingConnectionError { error, .. } => Some(Err(error.to_string())),
+            _ => None,
+        })
+        .await
+    }
+
     /// Registers in a room, and discovers who else is there. Returns their number.
     pub(crate) async fn meet(&mut self, room: &Namespace) -> Result<usize> {
         let relay = self.relay_peer;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::table_memory::max_capacity;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const ROOM: &str = "room";
@@ -64,6 +65,22 @@ fn pages_list_one_room_with_the_remaining_ttl() {
     assert!(table.entries.is_empty());
     assert!(table.rooms.is_empty() && table.peers.is_empty());
     assert!(table.expiries.is_empty() && table.shares.len() == 0);
+}
+
+#[test]
+fn memory_follows_the_registrations() {
+    let mut table = table(|limits| limits.registrations = 5_000);
+    let peers = Vec::from_iter((0..5_000).map(|_| PeerId::random()));
+    let now = Instant::now();
+    for (room, peer) in peers.iter().enumerate() {
+        assert_eq!(table.add(new_in(&room.to_string(), *peer), now), FREE);
+    }
+    assert!(table.rooms.capacity() >= 5_000 && table.peers.capacity() >= 5_000);
+    for peer in &peers {
+        table.remove_peer(peer);
+    }
+    let most = max_capacity(0);
+    assert!(table.rooms.capacity() <= most && table.peers.capacity() <= most);
 }
 
 #[test]
