@@ -48,11 +48,12 @@ let lateUntil = 0;
  */
 export function coalesce(work, minRest = 0) {
   let requested = false;
-  let restUntil = 0;
+  // The first run never rests: a page that starts on a slow computer is complete as soon as it can be.
+  let restUntil = null;
   return () => {
     if (requested) return;
     requested = true;
-    const rest = Math.max(restUntil, lateUntil) - performance.now();
+    const rest = restUntil === null ? 0 : Math.max(restUntil, lateUntil) - performance.now();
     if (rest > 0) setTimeout(awaitFrame, rest);
     else awaitFrame();
   };

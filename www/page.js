@@ -370,7 +370,12 @@ function presentBlock(node) {
     const blocks = await node.blocks(index, index).catch(() => null);
     if (blocks !== null && dialog.index === index) dialog.follow(to, blocks[0]?.hash);
   });
-  part("chain-list").addEventListener("block-opened", ({ detail }) => open(detail.index));
+  let opened = null;
+  part("chain-list").addEventListener("block-opened", ({ detail }) => {
+    opened = detail.index;
+    open(opened);
+  });
+  dialog.addEventListener("closed", () => part("chain-list").returnFocus(opened));
   dialog.addEventListener("neighbour-requested", ({ detail }) => open(detail.index));
   dialog.addEventListener("check-requested", async ({ detail: { block } }) => {
     try {

@@ -540,6 +540,13 @@ export class ChainList extends LocalizedElement {
     this.#focusCard(Math.min(this.#chain.tip, Math.max(0, this.#current + step)));
   }
 
+  /** Focuses the card of a block whose dialog has closed, if the card that had the focus was drawn again meanwhile. */
+  returnFocus(index) {
+    // A browser takes the focus from what is no longer shown with the next frame only.
+    const { activeElement } = document;
+    if (activeElement === document.body || activeElement.closest("dialog:not([open])")) this.#cardOf(index)?.focus({ preventScroll: true });
+  }
+
   /** Scrolls a block's card into view if needed and focuses it. */
   #focusCard(index) {
     const row = this.#chain.tip - index;
@@ -673,7 +680,7 @@ const LISTED_READINGS = 50;
 
 /**
  * `open(block, tip, self)` shows a block. Dispatches "check-requested" with `{ block }`; reply with `checked(block,
- * check)` or `failed(block, error)`. Dispatches "neighbour-requested" with `{ index }`. Call `follow(tip, hash)` when
+ * check)` or `failed(block, error)`. Dispatches "neighbour-requested" with `{ index }`, and "closed". Call `follow(tip, hash)` when
  * the chain changes.
  */
 export class BlockDialog extends LocalizedElement {
@@ -698,6 +705,7 @@ export class BlockDialog extends LocalizedElement {
       this.render();
     });
     closeOnBackdropClick(this.#dialog);
+    this.#dialog.addEventListener("close", () => this.dispatchEvent(new Event("closed")));
   }
 
   open(block, tip, self) {

@@ -28,8 +28,15 @@ async fn keyboard_alone_is_enough() -> Outcome {
         a.key("Enter").await?;
         a.until_page("findings", "() => document.querySelector('.findings > li')")
             .await?;
+        // The list draws its cards again, as when an author gets another colour.
+        a.evaluate(
+            "document.querySelectorAll('.blocks > *').forEach(row => row.replaceWith(row.cloneNode(true))), 0",
+        )
+        .await?;
         a.key("Escape").await?;
         a.until_page("it closed", "() => !document.querySelector('dialog[open]')")
+            .await?;
+        a.until_page("the focus on a block", "() => document.activeElement.closest('.block')")
             .await?;
         let after = a.focused().await?;
         ensure!(
