@@ -29,11 +29,15 @@ pub const MAX_OPEN_REQUESTS: usize = 4;
 /// Peers that the machine tracks. The driver allows fewer connections than this.
 pub const MAX_PEERS: usize = 64;
 
-/// How often a peer with our tip is asked for its Status.
+/// How often every peer is asked for its Status at least. This bounds the age of the height shown for a peer.
 pub const STATUS_IDLE: Millis = 30_000;
-/// How often a peer with another tip is asked for its Status. This finds tips that gossip lost, and bounds the
-/// age of the height shown for a peer.
+/// How often a peer that claims more work than we have is asked for its Status, and one with another tip at most.
+/// This finds tips that gossip lost.
 pub const STATUS_BEHIND: Millis = 5_000;
+/// The shortest time between two questions to peers with another tip that claim no more work, the one with the oldest
+/// Status first. With each block that is all peers, until their next Status: to ask all of them every [`STATUS_BEHIND`]
+/// took more of a busy room's time than its readings and blocks.
+pub const STATUS_BEHIND_PAUSE: Millis = STATUS_BEHIND / 2;
 /// The shortest time between two announcements of a new tip that was not learned by gossip.
 pub const ANNOUNCE_INTERVAL: Millis = 500;
 /// The shortest time between two checks of one peer's bindings. A check costs as much as that of a reading, and a peer's

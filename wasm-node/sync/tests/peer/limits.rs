@@ -1,12 +1,15 @@
 //! The limits of downloads, of pending disk writes and of mempool rounds, each tested at the limit.
 
+use std::collections::BTreeSet;
+
 use heartchain_chain::hash::BlockHash;
 use heartchain_sync::{
     Config, Event, Input, Restore, SyncState,
     config::{
         ANNOUNCE_INTERVAL, BODY_RANGE, DOWNLOAD_WINDOW, MAX_OPEN_BODY_REQUESTS, MAX_OPEN_READS,
         MAX_OPEN_REQUESTS, MAX_RECOVERY_QUEUE, MAX_STALLS, MAX_UNWRITTEN, MEMPOOL_SYNC_INTERVAL,
-        MEMPOOL_SYNC_PEERS, RECOVERY_CHUNK, REQUEST_TIMEOUT, STARTING, STATUS_BEHIND, WRITE_RETRY,
+        MEMPOOL_SYNC_PEERS, RECOVERY_CHUNK, REQUEST_TIMEOUT, STARTING, STATUS_BEHIND,
+        STATUS_BEHIND_PAUSE, WRITE_RETRY,
     },
     message::Request,
 };
@@ -206,6 +209,59 @@ fn peer_on_another_tip_is_asked_sooner() {
         subject.open_request(1, is_status).is_none(),
         "it has our tip"
     );
+}
+
+#[test]
+fn of_peers_behind_one_is_asked_at_a_time() {
+    let mut subject = Subject::new();
+    subject.connect(1);
+    subject.serve(1, &Branch::of(1, 3));
+    let behind = 2..=7;
+    for peer in behind.clone() {
+        subject.connect(peer);
+        subject.serve(peer, &Branch::new());
+    }
+    // Our tip was announced to them.
+    subject.advance(ANNOUNCE_INTERVAL);
+    for peer in behind.clone() {
+        subject.serve(peer, &Branch::new());
+    }
+    let mut asked = BTreeSet::new();
+    for round in 0..behind.clone().count() {
+        let pause = if round == 0 {
+            STATUS_BEHIND
+        } else {
+            STATUS_BEHIND_PAUSE
+        };
+        subject.advance(pause - 1);
+        let is_asked = |peer: &u64| subject.open_request(*peer, is_status).is_some();
+        assert_eq!(behind.clone().find(is_asked), None, "{round}");
+        subject.advance(1);
+        let is_asked = |peer: &u64| subject.open_request(*peer, is_status).is_some();
+        let now: Vec<u64> = behind.clone().filter(is_asked).collect();
+        let [peer] = now[..] else {
+            panic!("{now:?} are asked at once");
+        };
+        assert!(asked.insert(peer), "{peer} is asked again before others");
+        subject.serve(peer, &Branch::new());
+    }
+}
+
+#[test]
+fn peers_that_claim_more_are_all_asked() {
+    let mut subject = Subject::new();
+    let ahead = 1..=3;
+    for peer in ahead.clone() {
+        // They never send the headers of the branch that they claim.
+        subject.claim(peer, &Branch::of(1, 3));
+    }
+    subject.advance(STATUS_BEHIND - 1);
+    let is_asked = |peer: &u64| subject.open_request(*peer, is_status).is_some();
+    assert_eq!(ahead.clone().find(is_asked), None);
+    subject.advance(1);
+    for peer in ahead {
+        assert!(subject.open_request(peer, is_status).is_some(), "{peer}");
+    }
 }
 
 #[test]
