@@ -11,6 +11,10 @@ use std::io;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{StreamProtocol, request_response};
 
+/// Bytes of a message that are written together with its length. Over WebRTC each write is a message, and most frames are
+/// shorter than this.
+const FIRST_WRITE: usize = 1024;
+
 /// A frame that cannot be read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -153,14 +157,20 @@ async fn write_frame<T: AsyncWrite + Unpin>(
         .into());
     }
     let mut buffer = unsigned_varint::encode::usize_buffer();
-    io.write_all(unsigned_varint::encode::usize(bytes.len(), &mut buffer))
-        .await?;
-    io.write_all(bytes).await?;
+    let length = unsigned_varint::encode::usize(bytes.len(), &mut buffer);
+    let (first, rest) = bytes.split_at(bytes.len().min(FIRST_WRITE));
+    io.write_all(&[length, first].concat()).await?;
+    io.write_all(rest).await?;
     io.flush().await
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
     use super::*;
     use futures::executor::block_on;
     use futures::io::Cursor;
@@ -192,6 +202,40 @@ mod tests {
         let mut bytes = unsigned_varint::encode::usize(announced, &mut buffer).to_vec();
         bytes.extend_from_slice(payload);
         bytes
+    }
+
+    /// Keeps what is written, each write on its own.
+    #[derive(Default)]
+    struct Writes(Vec<Vec<u8>>);
+
+    impl AsyncWrite for Writes {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.0.push(bytes.to_vec());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn short_frame_is_one_write() {
+        for (length, writes) in [(0, 1), (FIRST_WRITE, 1), (FIRST_WRITE + 1, 2)] {
+            let mut io = Writes::default();
+            let message = vec![7; length];
+            block_on(write_frame(&mut io, &message, MAX_REQUEST_LEN)).expect("a short message");
+            assert_eq!(io.0.len(), writes, "{length}");
+            assert_eq!(io.0.concat(), framed(length, &message));
+        }
     }
 
     #[test]
