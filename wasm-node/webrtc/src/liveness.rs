@@ -9,9 +9,9 @@
 
 use std::time::Duration;
 
-/// How long no message may arrive before the packet count is checked. Slightly more than 2 s, so that peers that ping
-/// each other every 2 s are never checked.
-pub const FIRST_CHECK_AFTER: Duration = Duration::from_millis(2_250);
+/// How long no message may arrive before the packet count is checked. Half a second more than 4 s, so that peers that
+/// ping each other every 4 s are rarely checked: reading the count costs more than a ping.
+pub const FIRST_CHECK_AFTER: Duration = Duration::from_millis(4_500);
 
 /// Time between two checks.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -124,7 +124,7 @@ impl LivenessMonitor {
 mod tests {
     use super::*;
 
-    const LIMIT: Duration = Duration::from_millis(5_250);
+    const LIMIT: Duration = Duration::from_millis(7_500);
 
     fn at(millis: u64) -> Duration {
         Duration::from_millis(millis)
@@ -154,7 +154,7 @@ mod tests {
         let mut liveness = LivenessMonitor::new(LIMIT, at(0));
         assert_eq!(
             run_checks(&mut liveness, 60_000, |_| 7),
-            (at(4_250), Liveness::Doubtful)
+            (at(6_500), Liveness::Doubtful)
         );
         assert_eq!(
             liveness.check(liveness.next_check(), Some(7)),
@@ -166,9 +166,9 @@ mod tests {
     #[test]
     fn peer_that_sends_messages_is_never_checked() {
         let mut liveness = LivenessMonitor::new(LIMIT, at(0));
-        for message in (0..60_000).step_by(2_000) {
+        for message in (0..60_000).step_by(4_000) {
             liveness.record_message(at(message));
-            assert!(liveness.next_check() > at(message + 2_000));
+            assert!(liveness.next_check() > at(message + 4_000));
         }
     }
 
@@ -186,23 +186,23 @@ mod tests {
     #[test]
     fn one_lost_packet_does_not_lose_the_peer() {
         let mut liveness = LivenessMonitor::new(LIMIT, at(0));
-        liveness.check(at(2_250), Some(1));
-        liveness.check(at(3_250), Some(1));
-        assert_eq!(liveness.check(at(4_250), Some(1)), Liveness::Doubtful);
-        assert_eq!(liveness.check(at(5_250), Some(2)), Liveness::Alive);
-        assert_eq!(liveness.check(at(6_250), Some(2)), Liveness::Alive);
+        liveness.check(at(4_500), Some(1));
+        liveness.check(at(5_500), Some(1));
+        assert_eq!(liveness.check(at(6_500), Some(1)), Liveness::Doubtful);
+        assert_eq!(liveness.check(at(7_500), Some(2)), Liveness::Alive);
+        assert_eq!(liveness.check(at(8_500), Some(2)), Liveness::Alive);
     }
 
     #[test]
     fn message_resets_the_checks() {
         let mut liveness = LivenessMonitor::new(LIMIT, at(0));
         run_checks(&mut liveness, 60_000, |_| 7);
-        liveness.record_message(at(4_300));
-        assert_eq!(liveness.next_check(), at(4_300) + FIRST_CHECK_AFTER);
-        liveness.record_message(at(4_000));
+        liveness.record_message(at(6_600));
+        assert_eq!(liveness.next_check(), at(6_600) + FIRST_CHECK_AFTER);
+        liveness.record_message(at(6_300));
         assert_eq!(
             liveness.next_check(),
-            at(4_300) + FIRST_CHECK_AFTER,
+            at(6_600) + FIRST_CHECK_AFTER,
             "an older message"
         );
     }
@@ -210,8 +210,8 @@ mod tests {
     #[test]
     fn suspended_page_starts_over() {
         let mut liveness = LivenessMonitor::new(LIMIT, at(0));
-        liveness.check(at(2_250), Some(7));
-        liveness.check(at(3_250), Some(7));
+        liveness.check(at(4_500), Some(7));
+        liveness.check(at(5_500), Some(7));
         assert_eq!(liveness.check(at(600_000), Some(7)), Liveness::Alive);
         assert_eq!(liveness.check(at(601_000), Some(7)), Liveness::Alive);
         assert_eq!(liveness.check(at(602_000), Some(7)), Liveness::Doubtful);
@@ -232,7 +232,7 @@ mod tests {
         let mut liveness = LivenessMonitor::new(at(1), at(0));
         assert_eq!(
             run_checks(&mut liveness, 60_000, |_| 7),
-            (at(4_250), Liveness::Lost)
+            (at(6_500), Liveness::Lost)
         );
         liveness.set_limit(at(60_000));
         let mut patient = LivenessMonitor::new(at(60_000), at(0));
@@ -241,6 +241,6 @@ mod tests {
         while patient.check(now, Some(7)) != Liveness::Lost {
             now = patient.next_check();
         }
-        assert_eq!(now, at(60_250));
+        assert_eq!(now, at(60_500));
     }
 }

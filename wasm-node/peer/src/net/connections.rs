@@ -7,14 +7,15 @@
 
 use std::time::Duration;
 
-use heartchain_chain::time::MonotonicMillis;
+use heartchain_chain::time::{MonotonicMillis, millis};
 use heartchain_sync::Input;
 use litemap::LiteMap;
 
 /// Time between two pings on a connection. Pings keep a quiet direct connection alive, and measure the round trip that
-/// the page shows. libp2p does not report a first failed ping, so a dead relay is found by [`RELAY_LIVENESS_TIMEOUT`],
-/// and a dead tab by the state of its WebRTC connection.
-pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(2);
+/// the page shows. Both sides ping, on each of up to 24 connections, so a shorter time costs a phone much. libp2p does
+/// not report a first failed ping, so a dead relay is found by [`RELAY_LIVENESS_TIMEOUT`], and a dead tab by the state of
+/// its WebRTC connection.
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(4);
 /// An unanswered ping fails after this time, and its connection with it, unless the remote is a peer of the room: that
 /// has [`PEER_LIVENESS_TIMEOUT`].
 pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(4);
@@ -24,6 +25,9 @@ pub(crate) const RELAY_LIVENESS_TIMEOUT: Duration = Duration::from_millis(10_500
 /// A peer that has answered no ping for this long is dead. Longer than for relays, because a tab may be busy checking a
 /// chain, or be throttled.
 pub(crate) const PEER_LIVENESS_TIMEOUT: Duration = Duration::from_secs(30);
+/// The page is told of new round trips at most this often. Each ping measures one, and to draw all of them takes a page
+/// more time than to talk to its peers.
+pub(crate) const RTT_EVENT_INTERVAL: Duration = Duration::from_secs(10);
 /// A connection whose remote has not identified its protocols after this time is closed.
 pub(crate) const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Of two circuits to one peer, the surplus one is closed after this time, when what it carried has arrived.
@@ -67,6 +71,8 @@ pub enum Role {
 #[derive(Debug)]
 pub struct Connections<P, C> {
     peers: LiteMap<P, Peer<C>>,
+    /// When the page was last told of round trips.
+    rtts_told_at: Option<MonotonicMillis>,
 }
 
 /// A peer whose last connection was closed.
@@ -108,6 +114,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
     pub const fn new() -> Self {
         Self {
             peers: LiteMap::new(),
+            rtts_told_at: None,
         }
     }
 
@@ -202,8 +209,9 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
         was_member.then_some(Input::PeerDisconnected { peer })
     }
 
-    /// A ping on a connection was answered after `rtt`.
-    pub fn on_pong(&mut self, peer: &P, id: C, rtt: Duration, now: MonotonicMillis) {
+    /// A ping on a connection was answered after `rtt`. Returns whether to tell the page: of
+    /// the first one on a connection, and else every [`RTT_EVENT_INTERVAL`].
+    pub fn on_pong(&mut self, peer: &P, id: C, rtt: Duration, now: MonotonicMillis) -> bool {
         let connections = self
             .peers
             .get_mut(peer)
@@ -213,9 +221,16 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
             .flatten()
             .find(|connection| connection.id == id)
         {
-            connection.rtt = Some(rtt);
             connection.last_pong = now;
+            let is_first = connection.rtt.replace(rtt).is_none();
+            let told_at = self.rtts_told_at;
+            let is_old = told_at.is_none_or(|at| now.since(at) >= millis(RTT_EVENT_INTERVAL));
+            if is_first || is_old {
+                self.rtts_told_at = Some(now);
+                return true;
+            }
         }
+        false
     }
 
     /// Whether a failed ping closes its connection. A member that verifies a long chain answers late, so it is only
@@ -481,6 +496,26 @@ mod tests {
         assert_eq!(silent(&connections, 30), [10, 20, 30]);
         connections.on_pong(&1, 10, Duration::from_millis(4), at(25));
         assert_eq!(silent(&connections, 30), [20, 30]);
+    }
+
+    #[test]
+    fn page_is_told_of_round_trips_now_and_then() {
+        let mut connections = Connections::new();
+        for peer in [1, 2] {
+            connections.opened(peer, peer * 10, Path::Direct, Direction::Outbound, at(0));
+        }
+        let mut tells = |peer, seconds| {
+            connections.on_pong(&peer, peer * 10, Duration::from_millis(4), at(seconds))
+        };
+        assert!(tells(1, 1), "the first of this connection");
+        assert!(tells(2, 2), "the first of this connection");
+        let next = 2 + RTT_EVENT_INTERVAL.as_secs();
+        for seconds in 3..next {
+            assert!(!tells(1, seconds) && !tells(2, seconds));
+        }
+        assert!(tells(1, next));
+        assert!(!tells(2, next));
+        assert!(!tells(3, next + 60), "an unknown connection");
     }
 
     #[test]

@@ -379,8 +379,9 @@ impl Connectivity {
         let (peer, id) = (&event.peer, event.connection);
         match &event.result {
             Ok(rtt) => {
-                self.connections.on_pong(peer, id, *rtt, now);
-                events.changed();
+                if self.connections.on_pong(peer, id, *rtt, now) {
+                    events.changed();
+                }
             }
             Err(ping::Failure::Unsupported) => {}
             Err(ping::Failure::Timeout | ping::Failure::Other { .. }) => {
