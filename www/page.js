@@ -36,7 +36,7 @@ let runningRoom = null;
 let shownLink = requested.link;
 /** @type {import("./history.js").ChainHistory | null} */
 let past = null;
-/** @type {HTMLElement | null} the dialog of the rooms on this device */
+/** @type {Promise<HTMLElement> | null} the dialog of the rooms on this device, once somebody asks for it */
 let rooms = null;
 
 let persistenceRequested = false;
@@ -130,9 +130,10 @@ function failureKind({ room, link, fault, relays, peers, stun }) {
 /** Shows the rooms on this device. The dialog is loaded when it is wanted first. */
 async function showRooms() {
   try {
-    rooms ??= await roomsDialog();
-    rooms.open();
+    rooms ??= roomsDialog();
+    (await rooms).open();
   } catch {
+    rooms = null;
     if (!(await offerIfReplaced())) notices.offer("notice.incomplete", "notice.reload", () => location.reload());
   }
 }
