@@ -1,5 +1,6 @@
 //! Many tabs of one room on one computer, as in a class with one computer: each records a reading a second, and all agree soon
-//! after the last one. The normal run is small. `HEARTCHAIN_BENCH` measures 20 tabs, for docs/benchmarks.md.
+//! after the last one. The normal run is small. `HEARTCHAIN_BENCH` measures 20 tabs, and what they take once nothing happens, for
+//! docs/benchmarks.md.
 
 use std::{env, time::Duration};
 
@@ -12,6 +13,8 @@ use crate::harness::{Outcome, Tab, TestEnv, run_test};
 
 /// Readings of each tab, one a second.
 const READINGS: usize = 5;
+/// How long the tabs are left alone before and while what they take is measured.
+const QUIET: Duration = Duration::from_secs(10);
 /// Time limit of the agreement: many times what is measured.
 const LIMIT: Duration = Duration::from_secs(600);
 /// Time between two looks at all tabs.
@@ -45,14 +48,11 @@ const HAS_PEER: &str = "node => node.peers().some(({ path }) => path !== 'relay'
 #[tokio::test]
 async fn many_tabs_agree_after_their_readings() -> Outcome {
     run_test(async |env: &mut TestEnv| {
-        let count = if env::var_os("HEARTCHAIN_BENCH").is_some() {
-            20
-        } else {
-            4
-        };
+        let is_bench = env::var_os("HEARTCHAIN_BENCH").is_some();
+        let count = if is_bench { 20 } else { 4 };
         for share in [true, false] {
             let page = format!("{}#room=busy-{share}", env.relay.page());
-            let mut tabs: Vec<Tab> = Vec::with_capacity(count);
+            let mut tabs: Vec<Tab> = Vec::new();
             for _ in 0..count {
                 let tab = match tabs.first() {
                     Some(first) if share => {
@@ -71,6 +71,14 @@ async fn many_tabs_agree_after_their_readings() -> Outcome {
             let took = until_agreement(&tabs).await?.as_secs_f64();
             let context = if share { "one context" } else { "separate contexts" };
             println!("{count} tabs of {context}, {READINGS} readings each: agreed {took:.1} s after the last");
+            if is_bench {
+                sleep(QUIET).await;
+                let before = processor_time(&tabs).await?;
+                sleep(QUIET).await;
+                let per_tab = (processor_time(&tabs).await? - before) / f64::from(count);
+                let per_second = 1_000.0 * per_tab / QUIET.as_secs_f64();
+                println!("{count} tabs of {context} in which nothing happens: {per_second:.0} ms of processor time a second for each");
+            }
             for tab in tabs {
                 tab.close_keeping_storage().await?;
             }
@@ -78,6 +86,21 @@ async fn many_tabs_agree_after_their_readings() -> Outcome {
         Ok(())
     })
     .await
+}
+
+/// The processor time that the processes of these tabs have taken, in seconds. Each tab has its own.
+async fn processor_time(tabs: &[Tab]) -> Result<f64> {
+    let times = tabs.iter().map(async |tab| {
+        tab.call("Performance.enable", json!({})).await?;
+        let answer = tab.call("Performance.getMetrics", json!({})).await?;
+        let metrics = answer["metrics"].as_array().context("metrics")?;
+        let time = metrics
+            .iter()
+            .find(|metric| metric["name"] == "ProcessTime");
+        let time = time.context("the time of the process")?;
+        time["value"].as_f64().context("seconds")
+    });
+    Ok(try_join_all(times).await?.into_iter().sum())
 }
 
 /// Waits until all tabs have all readings in one chain. Returns how long that took.
