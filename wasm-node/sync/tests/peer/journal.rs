@@ -462,7 +462,7 @@ fn waiting_has_what_the_mempool_has_no_room_for() {
     }
     found.sort_by_key(|reading| (reading.author, reading.seq));
     found.dedup_by_key(|reading| (reading.author, reading.seq));
-    assert_eq!(found.len() as u64, 2 * MANY, "none is there twice");
+    assert_eq!(found.len() as u64, 2 * MANY, "no reading is there twice");
     // None of them is unknown here, as far as they are of the own key.
     assert_eq!(subject.machine.unrecorded(&found), 0);
     let unknown = [reading(7, 3), reading(7, MANY), reading(4, 0)];
