@@ -19,7 +19,7 @@ use super::{
     disk_limit::{DiskLimit, GIBIBYTE, LimitReached, MEBIBYTE},
     error::is_full,
 };
-use crate::atomic_file::private;
+use crate::atomic_file::{Existing, open_private};
 
 /// Bytes of a page. The first page of a database has no records, so it does not count.
 const PAGE_LEN: u64 = 4 * 1024;
@@ -127,8 +127,7 @@ impl BoundedFile {
     /// # Errors
     /// If it exists or cannot be created.
     pub(super) fn create(path: &Path, limit: DiskLimit) -> Result<Self, redb::Error> {
-        let mut options = private();
-        let file = options.read(true).write(true).create_new(true).open(path)?;
+        let file = open_private(path, Existing::Refused)?;
         Self::new(file, path, limit, Arc::default())
     }
 
@@ -225,9 +224,7 @@ fn other_stores(path: &Path) -> Result<u64, Error> {
 
 /// Waits until no other store of the folder grows. The lock ends when the file is closed.
 fn lock_growth(path: &Path) -> io::Result<File> {
-    let mut options = private();
-    options.write(true).create(true).truncate(false);
-    let file = options.open(folder_of(path).join(LOCK))?;
+    let file = open_private(&folder_of(path).join(LOCK), Existing::Kept)?;
     file.lock()?;
     Ok(file)
 }

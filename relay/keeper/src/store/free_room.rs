@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::error::is_full;
-use crate::atomic_file::private;
+use crate::atomic_file::{Existing, open_private};
 
 /// Bytes that are written at a time.
 const CHUNK_LEN: usize = 64 * 1_024;
@@ -32,8 +32,7 @@ pub(super) fn has_room(store: &Path, bytes: usize) -> io::Result<bool> {
 }
 
 fn write(path: &Path, bytes: usize) -> io::Result<()> {
-    let mut options = private();
-    let mut file = options.write(true).create(true).truncate(true).open(path)?;
+    let mut file = open_private(path, Existing::Emptied)?;
     // A compressing file system has no use for zeros.
     let mut chunk = vec![0; CHUNK_LEN];
     getrandom::fill(&mut chunk).map_err(io::Error::other)?;
