@@ -30,7 +30,7 @@ pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
 pub(crate) enum Existing {
     /// It stays, and the call fails.
     Refused,
-    /// It is emptied.
+    /// It stays and loses its content.
     Emptied,
     /// It is opened as it is.
     Kept,

@@ -1,4 +1,4 @@
-//! Stores at their limit: the database stays open, is not repaired, and serves what it has.
+//! Stores at their limit or on a full disk: the database stays open, is not repaired, and serves what it has.
 
 use std::path::Path;
 
@@ -8,6 +8,10 @@ use heartchain_test_support::{Branch, key, named_room, reading, room};
 
 use super::*;
 use crate::store::{Answer, Job, Queue};
+
+#[cfg(target_os = "linux")]
+#[path = "../../../tests/support/small_disk.rs"]
+mod small_disk;
 
 /// Readings of a test's block: it fills four pages.
 const READINGS: usize = 140;
@@ -128,6 +132,55 @@ fn store_uses_its_limit_without_a_repair() {
     assert_eq!(file_len(folder.path()), LIMIT + page);
 }
 
+/// A database that can keep only few pages in memory writes the others before the commit.
+#[test]
+fn refused_transaction_never_passes_the_limit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    drop(store(folder.path(), LIMIT));
+    let path = folder.path().join(format!("{}.redb", room().id()));
+    let limit = file_len(folder.path()) + 64 * 1_024;
+    let growth = Arc::<Growth>::default();
+    let file = BoundedFile::open(&path, DiskLimit::new(limit), Arc::clone(&growth));
+    let mut builder = Database::builder();
+    builder.set_cache_size(16 * 1_024);
+    let database = builder.create_with_backend(file.expect("it opens"));
+    let database = database.expect("a database");
+    let mut batches = Batches::new();
+    for attempt in 0..3 {
+        let write = database.begin_write().expect("it begins");
+        growth.begin();
+        let mut tables = Tables::open(&write).expect("tables");
+        let mut changes = 0;
+        // The store itself ends at the first refusal.
+        while !growth.is_refused() || changes < 8 {
+            let batch = batches.make();
+            for operation in &batch.operations {
+                tables.apply(operation).expect("applied");
+            }
+            changes += usize::from(growth.is_refused());
+            let len = file_len(folder.path());
+            assert!(len <= limit + 4_096, "{len} bytes, attempt {attempt}");
+        }
+        assert!(growth.held_len() > 0, "it wrote beyond the end");
+        drop(tables);
+        write.abort().expect("given up");
+        growth.end().expect("why");
+        let len = file_len(folder.path());
+        assert!(len <= limit + 4_096, "{len} bytes, attempt {attempt}");
+    }
+    // The database goes on.
+    let write = database.begin_write().expect("it begins");
+    let mut tables = Tables::open(&write).expect("tables");
+    tables.put_meta("spare", &[1]).expect("written");
+    drop(tables);
+    write.commit().expect("committed");
+    drop(database);
+    let mut again = store(folder.path(), limit);
+    let tip = StoreOperation::PutTip(Batches::hash(1));
+    again.write(&[batch(tip)]).expect("it takes no room");
+    assert_eq!(openings(&again), 1);
+}
+
 #[test]
 fn deleted_blocks_make_room_at_the_limit() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -229,4 +282,33 @@ async fn queue_at_the_limit_costs_no_repair() {
     }
     assert_eq!(refused, 20 * 17);
     assert_eq!(openings.load(Ordering::Relaxed), before);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn full_disk_is_noticed_before_the_database_fails() {
+    let Some(disk) = small_disk::SmallDisk::mount(8 * 1_024 * 1_024) else {
+        println!("left out: a small disk can be mounted by root only");
+        return;
+    };
+    let mut store = store(disk.path(), LIMIT);
+    let mut batches = Batches::new();
+    let mut written = 0;
+    for round in 0..3 {
+        store.write(&[batches.make()]).expect("room");
+        written = batches.made;
+        disk.fill();
+        for _ in 0..20 {
+            let error = store.write(&[batches.make()]).expect_err("no room");
+            assert!(matches!(error, StoreError::Full), "{round}: {error}");
+            assert!(has(&mut store, written));
+        }
+        disk.empty();
+    }
+    // It becomes full while the store writes, without anyone else.
+    while let Ok(()) = store.write(&[batches.make()]) {
+        written = batches.made;
+    }
+    assert!(has(&mut store, 1) && has(&mut store, written));
+    assert_eq!(openings(&store), 1, "the database stayed open");
 }
