@@ -399,6 +399,21 @@ mod tests {
         file.set_len(200 * KIB + 1).expect_err("longer");
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn data_is_synced_to_the_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.redb");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.expect("mkfifo runs").success());
+        // The system refuses to sync a pipe, so a call that succeeds did not reach it.
+        let pipe = OpenOptions::new().read(true).write(true).open(&path);
+        let limit = DiskLimit::DEFAULT;
+        let file = BoundedFile::new(pipe.expect("it opens"), &path, limit, Arc::default());
+        let file = file.expect("a file");
+        file.sync_data().expect_err("it is asked to sync");
+    }
+
     #[test]
     fn stores_of_a_folder_share_the_limit() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -181,6 +181,68 @@ fn refused_transaction_never_passes_the_limit() {
     assert_eq!(openings(&again), 1);
 }
 
+/// Takes the file of a store away, and closes its database as an error does. Returns where it is.
+fn take_away(folder: &Path, store: &mut Store) -> std::path::PathBuf {
+    let away = folder.join("away");
+    fs::rename(&store.path, &away).expect("renamed");
+    store.database = None;
+    away
+}
+
+#[test]
+fn store_that_fails_is_left_alone_for_a_while() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = store(folder.path(), LIMIT);
+    let mut batches = Batches::new();
+    store.write(&[batches.make()]).expect("room");
+    let away = take_away(folder.path(), &mut store);
+    for (attempt, expected) in [(1, 2), (2, 3), (3, 3), (4, 3)] {
+        let error = store.write(&[batches.make()]).expect_err("no file");
+        assert!(matches!(error, StoreError::Io(_)), "{error}");
+        assert_eq!(openings(&store), expected, "attempt {attempt}");
+    }
+    fs::rename(&away, &store.path).expect("renamed");
+    // The file is there again, but neither pause is over.
+    store.open_pause.succeeded();
+    store.write(&[batches.make()]).expect_err("it waits");
+    assert_eq!(openings(&store), 3);
+    store.write_pause.succeeded();
+    store.write(&[batches.make()]).expect("it works again");
+    assert_eq!(openings(&store), 4);
+    assert!(has(&mut store, 1));
+
+    // After a success, the next failure is a first one.
+    take_away(folder.path(), &mut store);
+    for expected in [5, 6, 6] {
+        store.write(&[batches.make()]).expect_err("no file");
+        assert_eq!(openings(&store), expected);
+    }
+}
+
+#[test]
+fn reads_wait_for_a_store_that_does_not_open() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = store(folder.path(), LIMIT);
+    store.write(&[Batches::new().make()]).expect("room");
+    // A failure between successes is always the first.
+    for _ in 0..3 {
+        let before = openings(&store);
+        let away = take_away(folder.path(), &mut store);
+        store.bodies(&[Batches::hash(1)]).expect_err("no file");
+        fs::rename(&away, &store.path).expect("renamed");
+        assert!(has(&mut store, 1));
+        assert_eq!(openings(&store) - before, 2);
+    }
+    let before = openings(&store);
+    let away = take_away(folder.path(), &mut store);
+    for expected in [1, 2, 2, 2] {
+        store.bodies(&[Batches::hash(1)]).expect_err("no file");
+        assert_eq!(openings(&store) - before, expected);
+    }
+    fs::rename(&away, &store.path).expect("renamed");
+    assert!(store.snapshot().is_err(), "it waits");
+}
+
 #[test]
 fn deleted_blocks_make_room_at_the_limit() {
     let folder = tempfile::tempdir().expect("a folder");
