@@ -9,6 +9,9 @@ import { DECIMAL, HEX_32, HEX_64, check, equal, nextEvent, recordInBlock, reject
 /** A relay document without addresses. */
 const NO_RELAY = `data:application/json,{"addresses":[]}`;
 
+/** An import that stored everything. */
+const ALL_STORED = { ownKey: 0, numberTaken: 0, unreadable: 0, noRoom: 0 };
+
 let rooms = 0;
 
 export function aloneOptions() {
@@ -573,21 +576,21 @@ export async function exportCanBeImported(lone, mine) {
   const changed = nextEvent(other, "chain", ({ to }) => to === 3);
   equal(
     await other.importJson(text),
-    { blocks: 3, newBlocks: 3, readings: 3, newReadings: 3 },
+    { blocks: 3, newBlocks: 3, readings: 3, newReadings: 3, notStored: ALL_STORED },
     "everything is new",
   );
   await changed;
   equal(other.status().tip, tip, "the same tip");
   equal(other.pending().map(({ bpm }) => bpm), [99], "the reading that waited here still waits");
   equal((await other.blocks(1, 3)).length, 3, "the blocks can be read");
-  const again = { blocks: 3, newBlocks: 0, readings: 3, newReadings: 0 };
+  const again = { blocks: 3, newBlocks: 0, readings: 3, newReadings: 0, notStored: ALL_STORED };
   equal(await other.importJson(text), again, "nothing is new the second time");
   equal(await other.importJson(JSON.stringify(JSON.parse(text), null, 2)), again, "the layout of the JSON does not matter");
 
   const third = await lone.constructor.start({ room, relayDocument: NO_RELAY, storage: "memory" });
   equal(
     await third.importJson(await (await other.exportJson()).text()),
-    { blocks: 3, newBlocks: 3, readings: 4, newReadings: 4 },
+    { blocks: 3, newBlocks: 3, readings: 4, newReadings: 4, notStored: ALL_STORED },
     "waiting readings are exported, too",
   );
   equal(third.pending().map(({ bpm }) => bpm), [99], "they wait in the other node, too");

@@ -30,6 +30,7 @@ test("no_text_contains_undefined", () => {
     all: 3, direct: 2, relayed: 1, block: 1, known: 2, max: 9, min: 1, found: 8, bpm: 72, reason: "so",
     ms: 4, index: 5, count: 6, features: "this", by: "1 minute", battery: 87,
     people: 2, name: "abc", time: "now", fork: 3, ours: 2, theirs: 1,
+    notStored: { ownKey: 1, numberTaken: 0, unreadable: 0, noRoom: 0 },
     hashes: 9, bits: "1f00ffff", bad: 1, blocks: 2, newBlocks: 1, readings: 3, newReadings: 2, relays: 1, usage: "1 MB",
     quota: "2 MB", room: "lobby", limit: 8, position: 3, hash: "00ab", seq: 4, records: 5,
     at: 3, tip: 4, left: 1, kept: 2, waiting: 1, inChain: 1, was: 72, now: 112, next: 5, other: "author", ok: false,
@@ -66,6 +67,25 @@ test("every_key_used_by_a_module_exists", async () => {
     }
   }
   assert.ok(found > 10);
+});
+
+test("import_says_what_is_not_stored_and_why", () => {
+  const found = { blocks: 3, newBlocks: 1, readings: 30, newReadings: 10 };
+  const none = { ownKey: 0, numberTaken: 0, unreadable: 0, noRoom: 0 };
+  const all = say("data.imported", { ...found, notStored: none });
+  assert.match(all, /New and stored: 1 block and 10 readings. Already here: 2 blocks and 20 readings.$/);
+  const reasons = [["ownKey", /your own key/], ["numberTaken", /another reading of the author/], ["unreadable", /does not open/], ["noRoom", /too many/]];
+  for (const [reason, words] of reasons) {
+    const said = say("data.imported", { ...found, notStored: { ...none, [reason]: 4 } });
+    assert.match(said, /Already here: 2 blocks and 16 readings. Not stored: 4 waiting readings /);
+    assert.match(said, words);
+    assert.equal(said.endsWith("Keep the file."), reason === "ownKey" || reason === "noRoom", reason);
+    setLanguage("ko");
+    assert.match(say("data.imported", { ...found, notStored: { ...none, [reason]: 4 } }), /이미 있음: 블록 2개, 기록 16개. 저장하지 않은 .+ 4개/);
+    setLanguage("en");
+  }
+  const both = say("data.imported", { ...found, notStored: { ...none, numberTaken: 1, unreadable: 2 } });
+  assert.match(both, /Not stored: 1 waiting reading with .+; 2 waiting readings that .+\.$/);
 });
 
 test("first_supported_language_is_chosen", () => {

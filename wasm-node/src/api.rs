@@ -29,7 +29,7 @@ use crate::{
     node::{self, Command},
     node_state::NodeState,
     qr, start,
-    view::{BlockView, ChainView, NoticeView, ReadingView, RecordedView},
+    view::{BlockView, ChainView, ImportedView, NoticeView, ReadingView, RecordedView},
 };
 
 /// The highest limit of `ownReadings()`.
@@ -224,7 +224,7 @@ impl HeartchainNode {
         let document = Document::read(&text, &room)?;
         // If the document was parsed as a whole, the browser can free the text, which may be long.
         drop(text);
-        to_js(&node.import(document).await?)
+        to_js(&ImportedView::from(node.import(document).await?))
     }
 
     /// Tests what this tab would do with a block or a reading from an unknown peer. Runs on a copy of the tab's state

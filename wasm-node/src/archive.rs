@@ -15,9 +15,10 @@ use heartchain_chain::{
 };
 use heartchain_peer::net::peer_id_of_author;
 use heartchain_sync::{
-    Waiting,
+    ImportSummary, ImportTarget, ReadingPlaces, Waiting,
     config::{MAX_IMPORT_BLOCKS, MAX_IMPORT_PROFILES, MAX_IMPORT_READINGS},
-    io::{ImportError, ImportPiece, Imported},
+    import_waiting,
+    io::{AdoptError, ImportError, ImportPiece, Imported},
     verification::VerifiedBodies,
 };
 use serde::Serialize;
@@ -29,7 +30,7 @@ use crate::{
     json::to_text,
     next_task::Pauses,
     node::{Command, Node, NodeError, StoredBlock},
-    view::{BlockView, ImportedView, ProfileView, ReadingView, TipView},
+    view::{BlockView, ProfileView, ReadingView, TipView},
 };
 
 /// The result of a piece that was sent to the machine.
@@ -115,7 +116,7 @@ struct Snapshot {
 struct Importer<'a> {
     node: &'a Node,
     genesis: BlockHash,
-    total: ImportedView,
+    total: ImportSummary,
     /// The answers to pieces that were sent, at most [`MAX_PIECES_SENT`].
     answers: VecDeque<PieceAnswer>,
     pauses: Pauses,
@@ -187,7 +188,7 @@ impl Node {
     ///
     /// # Errors
     /// At the first block or reading that breaks a rule. What came before it is kept.
-    pub(crate) async fn import(&self, mut document: Document) -> Result<ImportedView, NodeError> {
+    pub(crate) async fn import(&self, mut document: Document) -> Result<ImportSummary, NodeError> {
         let _turn = self.import_turn.lock().await;
         let result = self.import_all(&mut document).await;
         // The machine is told that the import is over, whether it succeeded or not.
@@ -201,7 +202,7 @@ impl Node {
         Ok(imported)
     }
 
-    async fn import_all(&self, document: &mut Document) -> Result<ImportedView, NodeError> {
+    async fn import_all(&self, document: &mut Document) -> Result<ImportSummary, NodeError> {
         let mut importer = Importer::new(self)?;
         let read = importer.import_lists(document).await;
         // A fault that the machine finds comes before one of what was read meanwhile.
@@ -259,6 +260,26 @@ impl Node {
     }
 }
 
+impl ImportTarget for Node {
+    type Error = NodeError;
+
+    async fn places(&self, readings: Vec<Reading>) -> Result<ReadingPlaces, NodeError> {
+        self.with_state(|state| state.machine.places(&readings))
+    }
+
+    async fn import(&self, piece: ImportPiece) -> Result<Imported, NodeError> {
+        let answer = self.send_piece(piece, None)?.await;
+        Ok(answer.map_err(|_| NodeError::Stopped)??)
+    }
+
+    async fn adopt(&self, readings: Vec<Reading>) -> Result<Result<usize, AdoptError>, NodeError> {
+        match Self::adopt(self, readings).await {
+            Err(NodeError::Adopt(error)) => Ok(Err(error)),
+            adopted => adopted.map(Ok),
+        }
+    }
+}
+
 /// How many blocks to read next, after this many had so many readings.
 fn next_chunk(blocks: usize, readings: usize) -> usize {
     let fitting = blocks.saturating_mul(EXPORT_READINGS) / readings.max(1);
@@ -273,7 +294,7 @@ impl<'a> Importer<'a> {
         Ok(Self {
             node,
             genesis,
-            total: ImportedView::default(),
+            total: ImportSummary::default(),
             answers: VecDeque::new(),
             pauses: Pauses::new(),
         })
@@ -282,13 +303,15 @@ impl<'a> Importer<'a> {
     /// Sends the whole document to the machine, piece by piece.
     async fn import_lists(&mut self, document: &mut Document) -> Result<(), NodeError> {
         self.import_blocks(document).await?;
+        // Where the waiting readings are is asked of a machine that has all blocks.
+        self.finish().await?;
         loop {
             self.pauses.pause_if_due().await;
             let readings = document.next_readings(MAX_IMPORT_READINGS.min(IMPORT_READINGS))?;
             if readings.is_empty() {
                 break;
             }
-            self.import_waiting(readings).await?;
+            import_waiting(self.node, &readings, &mut self.total).await?;
         }
         loop {
             self.pauses.pause_if_due().await;
@@ -301,24 +324,6 @@ impl<'a> Importer<'a> {
             }
             self.send(piece, None).await?;
         }
-    }
-
-    /// Imports waiting readings. Those of others are stored until they are confirmed, because the mempool has room for some only.
-    async fn import_waiting(&mut self, readings: Vec<Reading>) -> Result<(), NodeError> {
-        let own = self.node.with_state(|state| state.machine.author())?;
-        let others = readings.iter().filter(|reading| reading.author != own);
-        let others: Vec<Reading> = others.copied().collect();
-        let piece = ImportPiece {
-            readings,
-            ..ImportPiece::default()
-        };
-        self.send(piece, None).await?;
-        // A reading that breaks a rule ends the import before.
-        self.finish().await?;
-        if !others.is_empty() {
-            self.node.adopt(others).await?;
-        }
-        Ok(())
     }
 
     /// A worker reads some chunks of blocks, while the machine takes what was read before.
@@ -431,7 +436,7 @@ impl<'a> Importer<'a> {
             // What was sent after a fault only follows from it.
             self.answers.clear();
         }
-        self.total.add(answer?);
+        self.total.add(&answer?);
         Ok(())
     }
 }

@@ -383,13 +383,27 @@ export interface DryRun {
   dropped: boolean;
 }
 
-/** The result of an import: how much the file contained, and how much of it was new to this tab. */
+/** The result of an import: how much the file contained, how much of it is new and stored now, and what is not stored. The rest
+ * was here before. */
 export interface Imported {
   blocks: number;
   newBlocks: number;
   /** Readings in blocks and waiting readings together. */
   readings: number;
   newReadings: number;
+  notStored: NotStored;
+}
+
+/** How many waiting readings of an imported file are not stored, by reason. */
+export interface NotStored {
+  /** They have this tab's own key, but were not recorded in this tab. Only what was recorded here may use the key's numbers. */
+  ownKey: number;
+  /** Other readings of their authors have their numbers, so they can never be in a block. */
+  numberTaken: number;
+  /** The key of the room does not open them. */
+  unreadable: number;
+  /** 65,536 readings of others already wait, and no more are kept. */
+  noRoom: number;
 }
 
 /** A room of which this device has something, see `rooms()`. */

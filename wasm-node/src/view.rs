@@ -14,8 +14,8 @@ use heartchain_chain::{
 };
 use heartchain_peer::net::{Path, PeerId, PeerLink, RelayView as NetRelay, Role};
 use heartchain_sync::{
-    NameView as MachineName, OwnReading, PeerView as MachinePeer, SyncState,
-    io::{Imported, Verdict},
+    ImportSummary, NameView as MachineName, NotStored, OwnReading, PeerView as MachinePeer,
+    SyncState, io::Verdict,
 };
 use serde::Serialize;
 
@@ -159,13 +159,24 @@ pub(crate) struct DryRunView {
 }
 
 /// The result of `importJson()`.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ImportedView {
     pub(crate) blocks: usize,
     pub(crate) new_blocks: usize,
     pub(crate) readings: usize,
     pub(crate) new_readings: usize,
+    pub(crate) not_stored: NotStoredView,
+}
+
+/// How many waiting readings of a file are not stored, by reason.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NotStoredView {
+    pub(crate) own_key: usize,
+    pub(crate) number_taken: usize,
+    pub(crate) unreadable: usize,
+    pub(crate) no_room: usize,
 }
 
 /// An element of `names()`.
@@ -429,19 +440,33 @@ impl From<DryRun> for DryRunView {
     }
 }
 
-impl ImportedView {
-    /// Adds the result of another piece of the file.
-    pub(crate) fn add(&mut self, imported: Imported) {
-        let Imported {
+impl From<ImportSummary> for ImportedView {
+    fn from(summary: ImportSummary) -> Self {
+        let ImportSummary {
             blocks,
             new_blocks,
             readings,
             new_readings,
-        } = imported;
-        self.blocks += blocks;
-        self.new_blocks += new_blocks;
-        self.readings += readings;
-        self.new_readings += new_readings;
+            not_stored:
+                NotStored {
+                    own_key,
+                    number_taken,
+                    unreadable,
+                    no_room,
+                },
+        } = summary;
+        Self {
+            blocks,
+            new_blocks,
+            readings,
+            new_readings,
+            not_stored: NotStoredView {
+                own_key,
+                number_taken,
+                unreadable,
+                no_room,
+            },
+        }
     }
 }
 

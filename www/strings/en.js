@@ -12,6 +12,23 @@ const peers = ({ all, direct, relayed }, n) => {
   return `${count} (${paths.join(", ")})`;
 };
 
+/** Why waiting readings of a file are not stored. */
+const notStored = (v, n) => {
+  const reasons = [
+    [v.ownKey, "of your own key that were not recorded in this tab, and only those may use its numbers"],
+    [v.numberTaken, "with a number that another reading of the author has"],
+    [v.unreadable, "that the key of this room does not open"],
+    [v.noRoom, "because too many readings of others wait here already"],
+  ].filter(([count]) => count > 0);
+  if (reasons.length === 0) return "";
+  const list = reasons.map(([count, why]) => `${some(count, "waiting reading", "waiting readings", n)} ${why}`).join("; ");
+  return ` Not stored: ${list}.${v.ownKey + v.noRoom > 0 ? " Keep the file." : ""}`;
+};
+
+/** How many readings of an imported file were here before. */
+const known = ({ readings, newReadings, notStored: { ownKey, numberTaken, unreadable, noRoom } }) =>
+  readings - newReadings - ownKey - numberTaken - unreadable - noRoom;
+
 const onlyDirect = ({ direct }, n) => some(direct, "direct peer", "direct peers", n);
 
 export default {
@@ -309,7 +326,7 @@ export default {
   "data.exportFailed": (v) => `Couldn't write the file: ${v.reason}`,
   "data.importing": "Reading and checking the file …",
   "data.imported": (v, n) =>
-    `The file has ${some(v.blocks, "block", "blocks", n)} and ${some(v.readings, "reading", "readings", n)}. New here: ${some(v.newBlocks, "block", "blocks", n)} and ${some(v.newReadings, "reading", "readings", n)}.`,
+    `The file has ${some(v.blocks, "block", "blocks", n)} and ${some(v.readings, "reading", "readings", n)}. New and stored: ${some(v.newBlocks, "block", "blocks", n)} and ${some(v.newReadings, "reading", "readings", n)}. Already here: ${some(v.blocks - v.newBlocks, "block", "blocks", n)} and ${some(known(v), "reading", "readings", n)}.${notStored(v.notStored, n)}`,
   "data.importFailed": (v) => `The import stopped: ${v.reason}`,
   "data.tooLarge": (v) => `the file is ${v.found}, and the limit is ${v.max} (some 70,000 blocks). Connect to a tab that has the chain to get it over the network instead.`,
 

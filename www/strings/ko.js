@@ -8,6 +8,23 @@ const peers = ({ all, direct, relayed }, n) => {
   return `피어 ${n(all)}개(${paths.join(", ")})`;
 };
 
+/** Why waiting readings of a file are not stored. */
+const notStored = (v, n) => {
+  const reasons = [
+    [v.ownKey, "내 키로 서명되었지만 이 탭에서 기록하지 않아 그 번호를 쓸 수 없는 기록"],
+    [v.numberTaken, "같은 작성자의 다른 기록이 번호를 이미 쓴 기록"],
+    [v.unreadable, "이 방의 키로 열 수 없는 기록"],
+    [v.noRoom, "다른 사람의 대기 중인 기록이 너무 많아 저장하지 못한 기록"],
+  ].filter(([count]) => count > 0);
+  if (reasons.length === 0) return "";
+  const list = reasons.map(([count, why]) => `${why} ${n(count)}개`).join(", ");
+  return ` 저장하지 않은 대기 중인 기록: ${list}.${v.ownKey + v.noRoom > 0 ? " 파일을 보관하세요." : ""}`;
+};
+
+/** How many readings of an imported file were here before. */
+const known = ({ readings, newReadings, notStored: { ownKey, numberTaken, unreadable, noRoom } }) =>
+  readings - newReadings - ownKey - numberTaken - unreadable - noRoom;
+
 export default {
   "status.checking": "준비됨 · 저장된 데이터를 확인하는 중 …",
   "status.starting": "시작하는 중 …",
@@ -302,7 +319,7 @@ export default {
   "data.exportFailed": (v) => `파일을 쓰지 못했습니다: ${v.reason}`,
   "data.importing": "파일을 읽고 확인하는 중 …",
   "data.imported": (v, n) =>
-    `파일에 블록 ${n(v.blocks)}개와 기록 ${n(v.readings)}개가 있습니다. 그중 블록 ${n(v.newBlocks)}개와 기록 ${n(v.newReadings)}개가 새로 추가되었습니다.`,
+    `파일에 블록 ${n(v.blocks)}개와 기록 ${n(v.readings)}개가 있습니다. 새로 저장됨: 블록 ${n(v.newBlocks)}개, 기록 ${n(v.newReadings)}개. 이미 있음: 블록 ${n(v.blocks - v.newBlocks)}개, 기록 ${n(known(v))}개.${notStored(v.notStored, n)}`,
   "data.importFailed": (v) => `불러오기를 중단했습니다: ${v.reason}`,
   "data.tooLarge": (v) => `파일 크기는 ${v.found}이고 한도는 ${v.max}(블록 약 70,000개)입니다. 체인이 있는 탭과 연결하면 네트워크로 받을 수 있습니다.`,
 

@@ -19,17 +19,35 @@ pub(crate) struct AtomicFile {
 /// Writes a file that only this user may read. The caller ensures that no other process does the same, so that a draft with its
 /// name was left by a crash.
 pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = AtomicFile::open(path, ".part", &mut private())?;
+    let create = |draft: &Path| open_private(draft, Existing::Refused);
+    let mut file = AtomicFile::open(path, ".part", create)?;
     file.writer()?.write_all(text.as_bytes())?;
     file.place()
 }
 
-/// Options that create files which only this user may read.
-pub(crate) fn private() -> OpenOptions {
+/// What becomes of a file that exists when a private one is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// It stays, and the call fails.
+    Refused,
+    /// It stays and loses its content.
+    Emptied,
+    /// It is opened as it is.
+    Kept,
+}
+
+/// Opens a file to read and write, and creates it so that only this user may read it.
+pub(crate) fn open_private(path: &Path, existing: Existing) -> io::Result<File> {
     let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true);
+    match existing {
+        Existing::Refused => options.create_new(true),
+        Existing::Emptied => options.truncate(true),
+        Existing::Kept => options.truncate(false),
+    };
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
+    options.open(path)
 }
 
 /// Waits until a new name in a folder is on the disk.
@@ -47,10 +65,14 @@ impl AtomicFile {
     /// Creates a draft beside `path`.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let ending = format!(".{}.part", std::process::id());
-        Self::open(path, &ending, &mut OpenOptions::new())
+        Self::open(path, &ending, |draft| File::create_new(draft))
     }
 
-    fn open(path: &Path, ending: &str, options: &mut OpenOptions) -> io::Result<Self> {
+    fn open(
+        path: &Path,
+        ending: &str,
+        create: impl FnOnce(&Path) -> io::Result<File>,
+    ) -> io::Result<Self> {
         let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
         let mut draft_name = OsString::from(".");
         draft_name.push(name);
@@ -61,7 +83,7 @@ impl AtomicFile {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let file = options.write(true).create_new(true).open(&draft)?;
+        let file = create(&draft)?;
         Ok(Self {
             path: path.to_owned(),
             draft,
@@ -130,6 +152,32 @@ mod tests {
         placed.place().expect("placed");
         assert_eq!(fs::read(&path).expect("a file"), b"whole");
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
+
+    #[test]
+    fn private_file_is_opened_as_it_was_asked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.lock");
+        for (existing, kept) in [
+            (Existing::Kept, Some("text")),
+            (Existing::Emptied, Some("")),
+            (Existing::Refused, None),
+        ] {
+            let mut file = open_private(&path, existing).expect("created");
+            file.write_all(b"text").expect("written");
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::PermissionsExt as _;
+                let mode = file.metadata().expect("a file").permissions().mode();
+                assert_eq!(mode & 0o777, 0o600);
+            }
+            let again = open_private(&path, existing);
+            let is_refused = |error: io::Error| error.kind() == ErrorKind::AlreadyExists;
+            assert_eq!(again.is_err_and(is_refused), kept.is_none(), "{existing:?}");
+            let found = fs::read_to_string(&path).expect("a file");
+            assert_eq!(found, kept.unwrap_or("text"), "{existing:?}");
+            fs::remove_file(&path).expect("removed");
+        }
     }
 
     #[test]

@@ -67,6 +67,9 @@ pub enum CliCommand {
     Import {
         /// The file, exported by a page or a keeper.
         file: PathBuf,
+        /// Prints one JSON object instead of sentences.
+        #[arg(long)]
+        json: bool,
         /// Where the room's files are. A room that is given must be that of the file.
         #[command(flatten)]
         place: PlaceArgs,
@@ -266,6 +269,14 @@ pub enum CliError {
     /// The system names no folder.
     #[error("this system has no folder for application data: choose one with --data-dir")]
     NoDataFolder,
+}
+
+impl Cli {
+    /// Whether errors at the end are JSON.
+    #[must_use]
+    pub const fn prints_json(&self) -> bool {
+        self.run.json || matches!(self.command, Some(CliCommand::Import { json: true, .. }))
+    }
 }
 
 impl PlaceArgs {

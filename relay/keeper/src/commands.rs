@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use heartchain_sync::ImportSummary;
+
 use crate::{
     archive::{
-        self, DocumentError, ExportError, Exported, ImportSummary, TransferError, Verified,
-        VerifyError, document::Document, transfer,
+        self, DocumentError, ExportError, Exported, TransferError, Verified, VerifyError,
+        document::Document, transfer,
     },
     cli::{CliError, PlaceArgs},
     network::Offline,

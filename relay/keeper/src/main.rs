@@ -9,7 +9,7 @@ use std::{
 use clap::Parser as _;
 use futures::future::join_all;
 use keeper::{
-    archive::Verified,
+    archive::{Verified, imported_json, imported_text},
     cli::{Cli, CliCommand, RunArgs},
     commands::{self, CommandError},
     network::NetworkOptions,
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
             };
         }
     };
-    let is_json = cli.run.json;
+    let is_json = cli.prints_json();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -87,23 +87,13 @@ async fn run(cli: Cli) -> Result<(), MainError> {
             }
             Ok(())
         }
-        Some(CliCommand::Import { file, place }) => {
+        Some(CliCommand::Import { file, json, place }) => {
             let found = commands::import(&file, &place).await?;
-            let imported = found.imported;
-            say(&format!(
-                "{}: {} blocks ({} new), {} readings ({} new)",
-                file.display(),
-                imported.blocks,
-                imported.new_blocks,
-                imported.readings,
-                imported.new_readings
-            ));
-            if found.not_stored > 0 {
-                say(&format!(
-                    "{} waiting readings are of this keeper's own key, but were not recorded here. They are not stored: keep the file.",
-                    found.not_stored
-                ));
-            }
+            let name = file.display().to_string();
+            say(&match json {
+                true => imported_json(&name, &found).to_string(),
+                false => imported_text(&name, &found),
+            });
             Ok(())
         }
         Some(CliCommand::Verify { file, json }) => {

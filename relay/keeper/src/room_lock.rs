@@ -6,7 +6,10 @@ use std::{
     path::Path,
 };
 
-use crate::{atomic_file::private, store::OpenError};
+use crate::{
+    atomic_file::{Existing, open_private},
+    store::OpenError,
+};
 
 /// The lock, held until dropped.
 #[derive(Debug)]
@@ -18,9 +21,7 @@ impl RoomLock {
     /// # Errors
     /// If another keeper holds it, or the file cannot be created.
     pub(crate) fn acquire(path: &Path) -> Result<Self, OpenError> {
-        let mut options = private();
-        options.write(true).create(true).truncate(false);
-        let file = options.open(path).map_err(OpenError::io("open", path))?;
+        let file = open_private(path, Existing::Kept).map_err(OpenError::io("open", path))?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse {

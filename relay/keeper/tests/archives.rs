@@ -85,16 +85,10 @@ async fn export_of_an_import_is_the_same() {
             ..PlaceArgs::default()
         };
         let found = commands::import(&file, &place).await.expect("imported");
-        assert_eq!(
-            (found.imported.new_blocks, found.imported.new_readings),
-            (5, 8)
-        );
-        assert_eq!(found.not_stored, 0);
+        assert_eq!((found.new_blocks, found.new_readings), (5, 8));
+        assert_eq!(found.not_stored.total(), 0);
         let again = commands::import(&file, &place).await.expect("imported");
-        assert_eq!(
-            (again.imported.new_blocks, again.imported.new_readings),
-            (0, 0)
-        );
+        assert_eq!((again.new_blocks, again.new_readings), (0, 0));
 
         let copy = second.path().join("copy.json");
         let mut options = second.options();
@@ -156,12 +150,12 @@ async fn export_has_all_own_readings_and_imports_keep_them() {
     let found = commands::import(&file, &place(&second))
         .await
         .expect("imported");
-    assert_eq!(found.imported.new_readings as u64, MANY);
-    assert_eq!(found.not_stored, 0);
+    assert_eq!(found.new_readings as u64, MANY);
+    assert_eq!(found.not_stored.total(), 0);
     let again = commands::import(&file, &place(&second))
         .await
         .expect("imported");
-    assert_eq!(again.imported.new_readings, 0);
+    assert_eq!(again.new_readings, 0);
     let copy = second.path().join("copy.json");
     let exported = commands::export(&copy, &place(&second))
         .await
@@ -172,7 +166,8 @@ async fn export_has_all_own_readings_and_imports_keep_them() {
     let own = commands::import(&file, &place(&first))
         .await
         .expect("imported");
-    assert_eq!((own.not_stored, own.imported.new_readings), (0, 0));
+    assert_eq!((own.not_stored.total(), own.new_readings), (0, 0));
+    assert_eq!(own.known_readings() as u64, MANY);
 
     // One with the same key and nothing else says that it stores none of them.
     let third = Folder::of(first.room.clone());
@@ -180,7 +175,8 @@ async fn export_has_all_own_readings_and_imports_keep_them() {
     let found = commands::import(&file, &place(&third))
         .await
         .expect("imported");
-    assert_eq!(found.not_stored as u64, MANY);
+    assert_eq!(found.not_stored.own_key as u64, MANY);
+    assert_eq!((found.readings as u64, found.new_readings), (MANY, 0));
 }
 
 #[tokio::test]

@@ -2,53 +2,15 @@
 
 #![cfg(target_os = "linux")]
 
+#[path = "support/small_disk.rs"]
+mod small_disk;
 mod support;
 
-use std::{fs, path::PathBuf, process::Command};
+use std::fs;
 
 use keeper::{opening::KeeperOptions, session::KeeperEvent};
+use small_disk::SmallDisk;
 use support::{Folder, bpm, record_until_refused, run};
-
-/// A small disk in memory, mounted at a folder.
-struct SmallDisk {
-    folder: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    fn mount(bytes: u64) -> Option<Self> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
-            .arg(folder.path())
-            .output();
-        let is_mounted = mounted.is_ok_and(|output| output.status.success());
-        is_mounted.then_some(Self { folder })
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.folder.path().join("filler")
-    }
-
-    /// Leaves no room on the disk.
-    fn fill(&self) {
-        let mut file = fs::File::create(self.filler()).expect("a file");
-        let chunk = [1; 4_096];
-        while std::io::Write::write_all(&mut file, &chunk).is_ok() {}
-    }
-
-    fn empty(&self) {
-        fs::remove_file(self.filler()).expect("removed");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount")
-            .arg("-l")
-            .arg(self.folder.path())
-            .status();
-    }
-}
 
 #[tokio::test]
 async fn full_disk_refuses_and_the_keeper_goes_on() {
@@ -58,7 +20,7 @@ async fn full_disk_refuses_and_the_keeper_goes_on() {
     };
     let folder = Folder::new();
     let options = KeeperOptions {
-        data_folder: disk.folder.path().to_owned(),
+        data_folder: disk.path().to_owned(),
         mining: None,
         ..folder.options()
     };

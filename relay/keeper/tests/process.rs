@@ -403,6 +403,48 @@ fn keeper_that_cannot_start_says_why() {
 }
 
 #[test]
+fn import_says_what_it_found() {
+    let [first, second] = [lobby(), lobby()];
+    run_with(&first, &["--json", "--no-mine"], "72\n80\n");
+    let file = first.path().join("all.json");
+    let file = file.to_str().expect("text");
+    assert!(run_with(&first, &["export", file], "").status.success());
+    let output = run_with(&second, &["import", file, "--json"], "");
+    let found: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    assert_eq!(found["event"], "imported");
+    assert_eq!(
+        (&found["readings"], &found["newReadings"]),
+        (&2.into(), &2.into())
+    );
+    assert_eq!(found["notStored"]["ownKey"], 0);
+    let output = run_with(&second, &["import", file], "");
+    let out = text(&output.stdout);
+    assert!(
+        out.contains("2 readings (0 new, 2 already here, 0 not stored)"),
+        "{out}"
+    );
+    // A keeper with the same key and nothing else.
+    let third = lobby();
+    std::fs::copy(first.file("key"), third.file("key")).expect("copied");
+    let output = run_with(&third, &["import", file], "");
+    let out = text(&output.stdout);
+    assert!(
+        out.contains("(0 new, 0 already here, 2 not stored)"),
+        "{out}"
+    );
+    assert!(
+        out.contains("\nNot stored: 2 waiting readings have this keeper's own key"),
+        "{out}"
+    );
+    let output = run_with(&third, &["import", "/nothing", "--json"], "");
+    let error: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    assert_eq!(
+        (output.status.code(), &error["event"]),
+        (Some(1), &"error".into())
+    );
+}
+
+#[test]
 fn keeper_without_the_key_shows_counts_only() {
     let key = heartchain_chain::room_key::RoomKey::new([7; 32]);
     let folder = Folder::of(heartchain_chain::room::Room::private(key.clone()));

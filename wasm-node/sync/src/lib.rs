@@ -75,6 +75,7 @@ mod restore;
 pub mod verification;
 mod views;
 mod waiting;
+mod waiting_import;
 
 pub use config::Config;
 pub use io::{Batch, Event, Input, Now, Output, StoreOperation};
@@ -82,3 +83,6 @@ pub use machine::{Machine, sign_journal};
 pub use restore::{IndexedBlock, Restore, StoredBlock};
 pub use views::{HeldBack, Load, NameView, OwnReading, PeerView, Status, SyncState};
 pub use waiting::Waiting;
+pub use waiting_import::{
+    ImportSummary, ImportTarget, NotStored, ReadingPlace, ReadingPlaces, import_waiting,
+};

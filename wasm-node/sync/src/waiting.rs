@@ -8,7 +8,6 @@ use heartchain_chain::{
     key::{Author, SecretKey},
     reading::Reading,
     room::Room,
-    tree::IdPrefix,
 };
 
 use crate::machine::Machine;
@@ -96,21 +95,5 @@ impl<P: Copy + Ord + Debug> Machine<P> {
         let linked = |seq| ctx.tree.best_prefix(&own, seq);
         waiting.contested = journal.contested_entries(ctx.tree.next_seq(&own), linked);
         waiting
-    }
-
-    /// How many of these readings by the key that signs here are neither recorded here nor waiting nor on the best branch. They are of
-    /// a copy of the key, or from before the journal was lost.
-    #[must_use]
-    pub fn unrecorded(&self, readings: &[Reading]) -> usize {
-        let room = self.room().id();
-        let journal = self.parts.recorder.journal();
-        let is_recorded = |reading: &Reading| {
-            let prefix = IdPrefix::from(&reading.id(room));
-            journal.is_own(reading.seq, Some(prefix)) || self.contains_reading(reading)
-        };
-        let own = readings
-            .iter()
-            .filter(|reading| reading.author == journal.author());
-        own.filter(|reading| !is_recorded(reading)).count()
     }
 }

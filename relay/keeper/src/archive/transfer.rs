@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use heartchain_chain::reading::Reading;
 use heartchain_sync::{
+    ImportSummary, ImportTarget, ReadingPlaces,
     config::{MAX_IMPORT_BLOCKS, MAX_IMPORT_PROFILES},
+    import_waiting,
     io::{AdoptError, ImportError, ImportPiece, Imported},
 };
 use tokio::{sync::mpsc, task::spawn_blocking};
@@ -65,16 +67,6 @@ pub enum TransferError {
     /// Waiting readings could not be kept.
     #[error(transparent)]
     Adopt(#[from] AdoptError),
-}
-
-/// What an import found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ImportSummary {
-    /// Blocks and readings of the file, and how many of them were new.
-    pub imported: Imported,
-    /// Waiting readings of the keeper's own key that it did not know. They are not stored, because only what was recorded
-    /// here may use the key's numbers; the file has them.
-    pub not_stored: usize,
 }
 
 /// What an export contains, and what it had to leave out.
@@ -258,48 +250,30 @@ async fn import_part(
     part: Part,
     summary: &mut ImportSummary,
 ) -> Result<(), TransferError> {
-    let waiting = match part {
+    match part {
         Part::Piece(piece) => {
-            let imported = handle.import(piece).await??;
-            count(summary, imported);
-            return Ok(());
+            summary.add(&handle.import(piece).await??);
+            Ok(())
         }
-        Part::Waiting(waiting) => waiting,
-    };
-    let own = handle.status().await?.author;
-    let (own, others): (Vec<_>, Vec<_>) = waiting
-        .into_iter()
-        .partition(|reading| reading.author == own);
-    summary.not_stored += handle.count_unrecorded(own.clone()).await?;
-    if !own.is_empty() {
-        count(summary, import_readings(handle, own).await?);
+        Part::Waiting(waiting) => import_waiting(handle, &waiting, summary).await,
     }
-    if others.is_empty() {
-        return Ok(());
-    }
-    let mut imported = import_readings(handle, others.clone()).await?;
-    // The mempool has room for some of them, the disk for all.
-    let adopted = handle.adopt(others).await??;
-    imported.new_readings = imported.new_readings.max(adopted);
-    count(summary, imported);
-    Ok(())
 }
 
-async fn import_readings(
-    handle: &Handle,
-    readings: Vec<Reading>,
-) -> Result<Imported, TransferError> {
-    let piece = ImportPiece {
-        readings,
-        ..ImportPiece::default()
-    };
-    Ok(handle.import(piece).await??)
-}
+impl ImportTarget for Handle {
+    type Error = TransferError;
 
-fn count(summary: &mut ImportSummary, more: Imported) {
-    let total = &mut summary.imported;
-    total.blocks += more.blocks;
-    total.new_blocks += more.new_blocks;
-    total.readings += more.readings;
-    total.new_readings += more.new_readings;
+    async fn places(&self, readings: Vec<Reading>) -> Result<ReadingPlaces, TransferError> {
+        Ok(Self::places(self, readings).await?)
+    }
+
+    async fn import(&self, piece: ImportPiece) -> Result<Imported, TransferError> {
+        Ok(Self::import(self, piece).await??)
+    }
+
+    async fn adopt(
+        &self,
+        readings: Vec<Reading>,
+    ) -> Result<Result<usize, AdoptError>, TransferError> {
+        Ok(Self::adopt(self, readings).await?)
+    }
 }

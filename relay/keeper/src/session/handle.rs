@@ -12,7 +12,7 @@ use heartchain_chain::{
     room::Room,
 };
 use heartchain_sync::{
-    Status, Waiting,
+    ReadingPlaces, Status, Waiting,
     io::{AdoptError, ImportError, ImportPiece, Imported, RecordError},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -75,7 +75,7 @@ pub(crate) enum Command {
     Record(Bpm, Reply<Result<Recorded, RecordError>>),
     Import(Box<ImportPiece>, Reply<Result<Imported, ImportError>>),
     Adopt(Vec<Reading>, Reply<Result<usize, AdoptError>>),
-    CountUnrecorded(Vec<Reading>, Reply<usize>),
+    Places(Vec<Reading>, Reply<ReadingPlaces>),
     Status(Reply<KeeperStatus>),
     Snapshot(Reply<Snapshot>),
     Stop,
@@ -139,13 +139,12 @@ impl Handle {
         self.ask(|reply| Command::Adopt(readings, reply)).await
     }
 
-    /// How many of these readings by the keeper's own key are not known here.
+    /// Where these readings are.
     ///
     /// # Errors
     /// If the session has stopped.
-    pub(crate) async fn count_unrecorded(&self, readings: Vec<Reading>) -> Result<usize, Stopped> {
-        self.ask(|reply| Command::CountUnrecorded(readings, reply))
-            .await
+    pub(crate) async fn places(&self, readings: Vec<Reading>) -> Result<ReadingPlaces, Stopped> {
+        self.ask(|reply| Command::Places(readings, reply)).await
     }
 
     /// What an export contains.

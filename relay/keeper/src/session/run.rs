@@ -154,8 +154,8 @@ impl<N: Network> Session<N> {
                 self.step(Input::Adopt { ticket, readings });
             }
             // Callers may have stopped waiting.
-            Command::CountUnrecorded(readings, reply) => {
-                let _ = reply.send(self.machine.unrecorded(&readings));
+            Command::Places(readings, reply) => {
+                drop(reply.send(self.machine.places(&readings)));
             }
             Command::Status(reply) => drop(reply.send(self.status())),
             Command::Snapshot(reply) => drop(reply.send(self.snapshot())),

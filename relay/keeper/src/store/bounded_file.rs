@@ -1,10 +1,11 @@
 //! The file of a database, which does not grow past a limit that it shares with the other stores of its folder.
 //!
 //! The database closes itself when its file cannot grow, and has to be repaired then. So while a transaction can be given up, the
-//! file only notes a growth that is refused, and the transaction is given up: the database never learns of it. Later it is an
-//! error, as on a full disk.
+//! file only notes a growth that is refused, and the transaction is given up: the database never learns of it. What it writes
+//! beyond the end until then stays in memory. Later a refused growth is an error, as on a full disk.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{self, Error, ErrorKind},
@@ -19,7 +20,7 @@ use super::{
     disk_limit::{DiskLimit, GIBIBYTE, LimitReached, MEBIBYTE},
     error::is_full,
 };
-use crate::atomic_file::private;
+use crate::atomic_file::{Existing, open_private};
 
 /// Bytes of a page. The first page of a database has no records, so it does not count.
 const PAGE_LEN: u64 = 4 * 1024;
@@ -27,6 +28,9 @@ const PAGE_LEN: u64 = 4 * 1024;
 const STEP: u64 = 4 * GIBIBYTE;
 /// The least growth for which the database of one of several stores is opened again.
 const MIN_REST: u64 = MEBIBYTE;
+/// Bytes of pages beyond the end of the file that a transaction may write before it is given up: more than one change writes,
+/// which is a block of 128 KiB in a page of 256 KiB, and the pages on the way to it in each table.
+const MAX_HELD_LEN: usize = MEBIBYTE as usize;
 /// The file that is locked while a store grows, so that two of them do not take the same bytes.
 const LOCK: &str = "growth.lock";
 
@@ -48,6 +52,38 @@ enum Phase {
 struct Refused {
     len: u64,
     error: Error,
+    held: HeldPages,
+}
+
+/// Pages beyond the end of the file, by their offset.
+#[derive(Debug, Default)]
+struct HeldPages {
+    pages: BTreeMap<u64, Vec<u8>>,
+    len: usize,
+}
+
+impl HeldPages {
+    /// # Errors
+    /// If there are more than [`MAX_HELD_LEN`] bytes.
+    fn write(&mut self, offset: u64, page: &[u8]) -> Result<(), Error> {
+        let before = self.pages.get(&offset).map_or(0, Vec::len);
+        let len = self.len - before + page.len();
+        if len > MAX_HELD_LEN {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        self.len = len;
+        self.pages.insert(offset, page.to_vec());
+        Ok(())
+    }
+
+    /// # Errors
+    /// If no such page was written.
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        let page = self.pages.get(&offset);
+        let page = page.filter(|page| page.len() == out.len());
+        out.copy_from_slice(page.ok_or(ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
 }
 
 impl Growth {
@@ -77,11 +113,30 @@ impl Growth {
     fn refuse(&self, len: u64, error: Error) -> Result<(), Error> {
         match &mut *self.phase() {
             Phase::Firm => Err(error),
+            Phase::Tentative(Some(refused)) => {
+                refused.len = len;
+                Ok(())
+            }
             Phase::Tentative(refused) => {
-                *refused = Some(Refused { len, error });
+                let held = HeldPages::default();
+                *refused = Some(Refused { len, error, held });
                 Ok(())
             }
         }
+    }
+
+    /// Does something with the pages beyond the end of the file; `None` if no growth was refused.
+    fn with_held<T>(&self, function: impl FnOnce(&mut HeldPages) -> T) -> Option<T> {
+        match &mut *self.phase() {
+            Phase::Tentative(Some(refused)) => Some(function(&mut refused.held)),
+            Phase::Tentative(None) | Phase::Firm => None,
+        }
+    }
+
+    /// Bytes that are held in memory, because the file ends before them.
+    #[cfg(test)]
+    pub(super) fn held_len(&self) -> usize {
+        self.with_held(|held| held.len).unwrap_or_default()
     }
 
     /// The length of the file as the database believes it to be, if it differs.
@@ -127,8 +182,7 @@ impl BoundedFile {
     /// # Errors
     /// If it exists or cannot be created.
     pub(super) fn create(path: &Path, limit: DiskLimit) -> Result<Self, redb::Error> {
-        let mut options = private();
-        let file = options.read(true).write(true).create_new(true).open(path)?;
+        let file = open_private(path, Existing::Refused)?;
         Self::new(file, path, limit, Arc::default())
     }
 
@@ -153,6 +207,12 @@ impl BoundedFile {
             Some(rest) => self.file.set_len(now.saturating_add(rest)),
             None => Ok(()),
         }
+    }
+
+    /// Whether these bytes end beyond the end of the file, which a refused growth left where it was.
+    fn is_held(&self, offset: u64, len: usize) -> Result<bool, Error> {
+        let end = offset.saturating_add(len as u64);
+        Ok(self.growth.is_refused() && end > self.file.len()?)
     }
 
     /// Lets the file grow, if the limit allows it.
@@ -225,9 +285,7 @@ fn other_stores(path: &Path) -> Result<u64, Error> {
 
 /// Waits until no other store of the folder grows. The lock ends when the file is closed.
 fn lock_growth(path: &Path) -> io::Result<File> {
-    let mut options = private();
-    options.write(true).create(true).truncate(false);
-    let file = options.open(folder_of(path).join(LOCK))?;
+    let file = open_private(&folder_of(path).join(LOCK), Existing::Kept)?;
     file.lock()?;
     Ok(file)
 }
@@ -248,6 +306,11 @@ impl StorageBackend for BoundedFile {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        if self.is_held(offset, out.len())?
+            && let Some(read) = self.growth.with_held(|held| held.read(offset, out))
+        {
+            return read;
+        }
         self.file.read(offset, out)
     }
 
@@ -268,6 +331,11 @@ impl StorageBackend for BoundedFile {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
+        if self.is_held(offset, data.len())?
+            && let Some(written) = self.growth.with_held(|held| held.write(offset, data))
+        {
+            return written;
+        }
         self.file.write(offset, data)
     }
 
@@ -331,6 +399,21 @@ mod tests {
         file.set_len(200 * KIB + 1).expect_err("longer");
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn data_is_synced_to_the_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.redb");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.expect("mkfifo runs").success());
+        // The system refuses to sync a pipe, so a call that succeeds did not reach it.
+        let pipe = OpenOptions::new().read(true).write(true).open(&path);
+        let limit = DiskLimit::DEFAULT;
+        let file = BoundedFile::new(pipe.expect("it opens"), &path, limit, Arc::default());
+        let file = file.expect("a file");
+        file.sync_data().expect_err("it is asked to sync");
+    }
+
     #[test]
     fn stores_of_a_folder_share_the_limit() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -372,6 +455,55 @@ mod tests {
         assert_eq!(file.len().expect("a length"), before);
         assert!(!growth.is_refused());
         file.set_len(200 * KIB).expect_err("an error again");
+    }
+
+    #[test]
+    fn pages_beyond_a_refused_growth_stay_in_memory() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.redb");
+        let old = 100 * 1_024;
+        fs::write(&path, vec![1; old]).expect("written");
+        let growth = Arc::<Growth>::default();
+        let limit = DiskLimit::new(100 * KIB);
+        let file = BoundedFile::open(&path, limit, Arc::clone(&growth)).expect("it opens");
+        let before = fs::metadata(&path).expect("a file").len();
+        growth.begin();
+        file.set_len(400 * KIB).expect("noted");
+        // One page is beyond the end, one crosses it, and one is within.
+        let page = |byte| [byte; 8 * 1_024];
+        let crossing = before - 4 * KIB;
+        for (offset, byte) in [(200 * KIB, 2), (crossing, 3), (0, 4)] {
+            file.write(offset, &page(byte)).expect("taken");
+            let mut found = page(0);
+            file.read(offset, &mut found).expect("it reads");
+            assert_eq!(found, page(byte), "{offset}");
+        }
+        assert_eq!(growth.held_len(), 16 * 1_024);
+        let on_disk = fs::read(&path).expect("a file");
+        assert_eq!(on_disk.len() as u64, before);
+        assert!(on_disk[..8 * 1_024].iter().all(|byte| *byte == 4));
+        assert!(on_disk[8 * 1_024..old].iter().all(|byte| *byte == 1));
+        file.read(300 * KIB, &mut page(0)).expect_err("not written");
+        growth.end();
+        assert_eq!(growth.held_len(), 0);
+        file.read(200 * KIB, &mut page(0)).expect_err("forgotten");
+    }
+
+    #[test]
+    fn pages_in_memory_have_a_limit() {
+        let page = vec![7; 4 * 1_024];
+        let mut held = HeldPages::default();
+        let pages = MAX_HELD_LEN / page.len();
+        for number in 0..pages as u64 {
+            held.write(number * PAGE_LEN, &page)
+                .expect("within the limit");
+        }
+        held.write(0, &page).expect("in place of another one");
+        let error = held
+            .write(MAX_HELD_LEN as u64, &page)
+            .expect_err("one more");
+        assert!(is_full(&error), "{error}");
+        assert_eq!(held.len, MAX_HELD_LEN);
     }
 
     #[test]

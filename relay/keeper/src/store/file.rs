@@ -225,22 +225,23 @@ impl Store {
         has_rest
     }
 
-    /// After the disk was full, nothing is written to the database before something else could be.
+    /// On a disk that is or was full, nothing is written to the database before something else could be: a write that fails closes
+    /// it, and it is repaired then.
     fn check_room(&self, batches: &[Batch]) -> Result<(), StoreError> {
         let bytes = writing::needed_room(batches);
-        match free_room::has_room(&self.path, bytes).map_err(StoreError::Io)? {
-            true => Ok(()),
-            false => Err(StoreError::Full),
+        let is_doubtful =
+            self.write_pause.is_after_full_disk() || free_room::is_short(&self.path, bytes);
+        if is_doubtful && !free_room::has_room(&self.path, bytes).map_err(StoreError::Io)? {
+            return Err(StoreError::Full);
         }
+        Ok(())
     }
 }
 
 impl Storage for Store {
     fn write(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
         self.write_pause.check(Instant::now())?;
-        if self.write_pause.is_after_full_disk() {
-            self.check_room(batches)?;
-        }
+        self.check_room(batches)?;
         let mut result = self.write_within_limit(batches);
         if matches!(result, Err(StoreError::LimitReached(_))) && self.close_for_rest() {
             result = self.write_within_limit(batches);

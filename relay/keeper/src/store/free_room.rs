@@ -1,4 +1,5 @@
-//! Whether a disk that was full has room again, without a risk for the database: another file is written and removed.
+//! Whether a disk has room for a write, without a risk for the database: the system is asked, and if it says no, or the disk was
+//! full before, another file is written and removed.
 
 use std::{
     fs,
@@ -7,10 +8,26 @@ use std::{
 };
 
 use super::error::is_full;
-use crate::atomic_file::private;
+use crate::atomic_file::{Existing, open_private};
 
 /// Bytes that are written at a time.
 const CHUNK_LEN: usize = 64 * 1_024;
+
+/// Whether the system says that fewer bytes than these are free on the disk of a store. Where it does not know, it is not asked.
+#[cfg(unix)]
+pub(super) fn is_short(store: &Path, bytes: usize) -> bool {
+    rustix::fs::statvfs(store).is_ok_and(|disk| {
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        // Some file systems of networks do not say how large they are.
+        disk.f_blocks > 0 && free < bytes as u64
+    })
+}
+
+/// As on Unix, if the system could be asked.
+#[cfg(not(unix))]
+pub(super) const fn is_short(_: &Path, _: usize) -> bool {
+    false
+}
 
 /// Whether this many bytes can be written beside a store.
 ///
@@ -32,8 +49,7 @@ pub(super) fn has_room(store: &Path, bytes: usize) -> io::Result<bool> {
 }
 
 fn write(path: &Path, bytes: usize) -> io::Result<()> {
-    let mut options = private();
-    let mut file = options.write(true).create(true).truncate(true).open(path)?;
+    let mut file = open_private(path, Existing::Emptied)?;
     // A compressing file system has no use for zeros.
     let mut chunk = vec![0; CHUNK_LEN];
     getrandom::fill(&mut chunk).map_err(io::Error::other)?;
@@ -49,6 +65,15 @@ fn write(path: &Path, bytes: usize) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn system_knows_whether_a_disk_is_short() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(!is_short(folder.path(), 1));
+        assert!(is_short(folder.path(), usize::MAX));
+        assert!(!is_short(&folder.path().join("none"), usize::MAX));
+    }
 
     #[test]
     fn nothing_is_left_of_the_attempt() {

@@ -47,7 +47,7 @@ pub(super) fn needed_room(batches: &[Batch]) -> usize {
         .map(|operation| {
             let mut bytes = 0;
             if let StoreOperation::PutBlock(_, block) = operation {
-                bytes = block.encode().len();
+                bytes = block.encoded_len();
             }
             // The database rounds up to a power of two.
             PAGES_PER_CHANGE + (2 * bytes).div_ceil(PAGE_LEN)

@@ -46,8 +46,13 @@ impl Adopted {
     }
 
     /// Whether a reading with this ID is tracked here.
-    pub(super) fn contains(&self, id: &ReadingId) -> bool {
+    pub(crate) fn contains(&self, id: &ReadingId) -> bool {
         self.ids.contains(id)
+    }
+
+    /// Whether a reading of this author with this sequence number is tracked here.
+    pub(crate) fn has_number(&self, author: &Author, seq: u64) -> bool {
+        self.readings.contains_key(&(*author, seq))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Reading> {

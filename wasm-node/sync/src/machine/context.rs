@@ -241,7 +241,7 @@ impl<P: Copy + Ord + Debug> Context<P> {
 
     /// Whether a reading's fate is final: it is confirmed, or another reading has its sequence number at a
     /// depth at which that will not change.
-    pub(super) fn is_final(&self, reading: &Reading, id: &ReadingId) -> bool {
+    pub(crate) fn is_final(&self, reading: &Reading, id: &ReadingId) -> bool {
         let author = &reading.author;
         let linked = self.tree.best_prefix(author, reading.seq);
         let deep_enough = if linked == Some(IdPrefix::from(id)) {

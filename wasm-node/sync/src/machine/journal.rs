@@ -388,6 +388,15 @@ impl Journal {
         }
     }
 
+    /// Whether this reading was recorded here and is not lost.
+    pub(crate) fn is_recorded(&self, author: &Author, seq: u64, prefix: IdPrefix) -> bool {
+        let mut eras = self.eras().filter(|era| era.author == *author);
+        eras.any(|era| {
+            let position = era.from.saturating_add(seq);
+            position < era.until && self.prefix(position) == Some(Some(prefix))
+        })
+    }
+
     /// Whether the current key's entry with this sequence number was recorded and then lost.
     pub(super) fn is_lost(&self, seq: u64) -> bool {
         let position = self.current.from.saturating_add(seq);

@@ -5,7 +5,7 @@ use heartchain_chain::{
     time::UnixMillis,
 };
 use heartchain_sync::{
-    Config, Event, Input, Restore, StoreOperation,
+    Config, Event, Input, ReadingPlace, Restore, StoreOperation,
     config::{
         FOREIGN_DEPTH, FOREIGN_PATIENCE, LOST_SEQ_PATIENCE, MAX_JOURNAL, MAX_PENDING_RECORDS,
         WRITE_RETRY, WRITE_RETRY_PARTS,
@@ -462,11 +462,38 @@ fn waiting_has_what_the_mempool_has_no_room_for() {
     }
     found.sort_by_key(|reading| (reading.author, reading.seq));
     found.dedup_by_key(|reading| (reading.author, reading.seq));
-    assert_eq!(found.len() as u64, 2 * MANY, "none is there twice");
-    // None of them is unknown here, as far as they are of the own key.
-    assert_eq!(subject.machine.unrecorded(&found), 0);
+    assert_eq!(found.len() as u64, 2 * MANY, "no reading is there twice");
+    let places = subject.machine.places(&found).each;
+    assert!(places.iter().all(|place| *place == ReadingPlace::Stored));
     let unknown = [reading(7, 3), reading(7, MANY), reading(4, 0)];
-    assert_eq!(subject.machine.unrecorded(&unknown), 2);
+    let expected = [
+        ReadingPlace::OwnKey,
+        ReadingPlace::OwnKey,
+        ReadingPlace::Absent,
+    ];
+    assert_eq!(subject.machine.places(&unknown).each, expected);
+}
+
+#[test]
+fn recorded_readings_of_every_key_are_stored() {
+    // Key 7 signed the first three, and key 8 the last.
+    let entries: Vec<_> = (0..4).map(|at| (at, entry(START - 10 + at))).collect();
+    let mut subject = Subject::new();
+    subject.machine = restore(&Branch::new(), &entries, &[(3, 8)]).finish();
+    let sign = |number: u64, seq: u64, at: usize| {
+        let entry = entries[at].1;
+        key(number).sign(room().id(), seq, entry.time, entry.bpm)
+    };
+    let recorded = [sign(7, 0, 0), sign(7, 2, 2), sign(8, 0, 3)];
+    let places = subject.machine.places(&recorded).each;
+    assert_eq!(places, [ReadingPlace::Stored; 3]);
+    let others = [sign(7, 3, 3), sign(8, 1, 3), sign(7, 1, 0)];
+    let expected = [
+        ReadingPlace::Absent,
+        ReadingPlace::OwnKey,
+        ReadingPlace::Absent,
+    ];
+    assert_eq!(subject.machine.places(&others).each, expected);
 }
 
 #[test]

@@ -28,3 +28,4 @@ mod restoring;
 mod subject;
 mod verifying;
 mod views;
+mod waiting_import;

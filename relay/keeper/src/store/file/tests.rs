@@ -1,4 +1,4 @@
-//! Stores at their limit: the database stays open, is not repaired, and serves what it has.
+//! Stores at their limit or on a full disk: the database stays open, is not repaired, and serves what it has.
 
 use std::path::Path;
 
@@ -8,6 +8,10 @@ use heartchain_test_support::{Branch, key, named_room, reading, room};
 
 use super::*;
 use crate::store::{Answer, Job, Queue};
+
+#[cfg(target_os = "linux")]
+#[path = "../../../tests/support/small_disk.rs"]
+mod small_disk;
 
 /// Readings of a test's block: it fills four pages.
 const READINGS: usize = 140;
@@ -128,6 +132,117 @@ fn store_uses_its_limit_without_a_repair() {
     assert_eq!(file_len(folder.path()), LIMIT + page);
 }
 
+/// A database that can keep only few pages in memory writes the others before the commit.
+#[test]
+fn refused_transaction_never_passes_the_limit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    drop(store(folder.path(), LIMIT));
+    let path = folder.path().join(format!("{}.redb", room().id()));
+    let limit = file_len(folder.path()) + 64 * 1_024;
+    let growth = Arc::<Growth>::default();
+    let file = BoundedFile::open(&path, DiskLimit::new(limit), Arc::clone(&growth));
+    let mut builder = Database::builder();
+    builder.set_cache_size(16 * 1_024);
+    let database = builder.create_with_backend(file.expect("it opens"));
+    let database = database.expect("a database");
+    let mut batches = Batches::new();
+    for attempt in 0..3 {
+        let write = database.begin_write().expect("it begins");
+        growth.begin();
+        let mut tables = Tables::open(&write).expect("tables");
+        let mut changes = 0;
+        // The store itself ends at the first refusal.
+        while !growth.is_refused() || changes < 8 {
+            let batch = batches.make();
+            for operation in &batch.operations {
+                tables.apply(operation).expect("applied");
+            }
+            changes += usize::from(growth.is_refused());
+            let len = file_len(folder.path());
+            assert!(len <= limit + 4_096, "{len} bytes, attempt {attempt}");
+        }
+        assert!(growth.held_len() > 0, "it wrote beyond the end");
+        drop(tables);
+        write.abort().expect("given up");
+        growth.end().expect("why");
+        let len = file_len(folder.path());
+        assert!(len <= limit + 4_096, "{len} bytes, attempt {attempt}");
+    }
+    // The database goes on.
+    let write = database.begin_write().expect("it begins");
+    let mut tables = Tables::open(&write).expect("tables");
+    tables.put_meta("spare", &[1]).expect("written");
+    drop(tables);
+    write.commit().expect("committed");
+    drop(database);
+    let mut again = store(folder.path(), limit);
+    let tip = StoreOperation::PutTip(Batches::hash(1));
+    again.write(&[batch(tip)]).expect("it takes no room");
+    assert_eq!(openings(&again), 1);
+}
+
+/// Takes the file of a store away, and closes its database as an error does. Returns where it is.
+fn take_away(folder: &Path, store: &mut Store) -> std::path::PathBuf {
+    let away = folder.join("away");
+    fs::rename(&store.path, &away).expect("renamed");
+    store.database = None;
+    away
+}
+
+#[test]
+fn store_that_fails_is_left_alone_for_a_while() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = store(folder.path(), LIMIT);
+    let mut batches = Batches::new();
+    store.write(&[batches.make()]).expect("room");
+    let away = take_away(folder.path(), &mut store);
+    for (attempt, expected) in [(1, 2), (2, 3), (3, 3), (4, 3)] {
+        let error = store.write(&[batches.make()]).expect_err("no file");
+        assert!(matches!(error, StoreError::Io(_)), "{error}");
+        assert_eq!(openings(&store), expected, "attempt {attempt}");
+    }
+    fs::rename(&away, &store.path).expect("renamed");
+    // The file is there again, but neither pause is over.
+    store.open_pause.succeeded();
+    store.write(&[batches.make()]).expect_err("it waits");
+    assert_eq!(openings(&store), 3);
+    store.write_pause.succeeded();
+    store.write(&[batches.make()]).expect("it works again");
+    assert_eq!(openings(&store), 4);
+    assert!(has(&mut store, 1));
+
+    // After a success, the next failure is a first one.
+    take_away(folder.path(), &mut store);
+    for expected in [5, 6, 6] {
+        store.write(&[batches.make()]).expect_err("no file");
+        assert_eq!(openings(&store), expected);
+    }
+}
+
+#[test]
+fn reads_wait_for_a_store_that_does_not_open() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = store(folder.path(), LIMIT);
+    store.write(&[Batches::new().make()]).expect("room");
+    // A failure between successes is always the first.
+    for _ in 0..3 {
+        let before = openings(&store);
+        let away = take_away(folder.path(), &mut store);
+        store.bodies(&[Batches::hash(1)]).expect_err("no file");
+        fs::rename(&away, &store.path).expect("renamed");
+        assert!(has(&mut store, 1));
+        assert_eq!(openings(&store) - before, 2);
+    }
+    let before = openings(&store);
+    let away = take_away(folder.path(), &mut store);
+    for expected in [1, 2, 2, 2] {
+        store.bodies(&[Batches::hash(1)]).expect_err("no file");
+        assert_eq!(openings(&store) - before, expected);
+    }
+    fs::rename(&away, &store.path).expect("renamed");
+    assert!(store.snapshot().is_err(), "it waits");
+}
+
 #[test]
 fn deleted_blocks_make_room_at_the_limit() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -229,4 +344,33 @@ async fn queue_at_the_limit_costs_no_repair() {
     }
     assert_eq!(refused, 20 * 17);
     assert_eq!(openings.load(Ordering::Relaxed), before);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn full_disk_is_noticed_before_the_database_fails() {
+    let Some(disk) = small_disk::SmallDisk::mount(8 * 1_024 * 1_024) else {
+        println!("left out: a small disk can be mounted by root only");
+        return;
+    };
+    let mut store = store(disk.path(), LIMIT);
+    let mut batches = Batches::new();
+    let mut written = 0;
+    for round in 0..3 {
+        store.write(&[batches.make()]).expect("room");
+        written = batches.made;
+        disk.fill();
+        for _ in 0..20 {
+            let error = store.write(&[batches.make()]).expect_err("no room");
+            assert!(matches!(error, StoreError::Full), "{round}: {error}");
+            assert!(has(&mut store, written));
+        }
+        disk.empty();
+    }
+    // It becomes full while the store writes, without anyone else.
+    while let Ok(()) = store.write(&[batches.make()]) {
+        written = batches.made;
+    }
+    assert!(has(&mut store, 1) && has(&mut store, written));
+    assert_eq!(openings(&store), 1, "the database stayed open");
 }
