@@ -133,6 +133,12 @@ impl Growth {
         }
     }
 
+    /// Whether a refused growth is an error now.
+    #[cfg(test)]
+    pub(super) fn is_firm(&self) -> bool {
+        matches!(*self.phase(), Phase::Firm)
+    }
+
     /// Bytes that are held in memory, because the file ends before them.
     #[cfg(test)]
     pub(super) fn held_len(&self) -> usize {

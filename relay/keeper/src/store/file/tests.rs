@@ -220,6 +220,38 @@ fn store_that_fails_is_left_alone_for_a_while() {
 }
 
 #[test]
+fn write_failure_after_a_success_is_the_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = store(folder.path(), LIMIT);
+    let mut batches = Batches::new();
+    for _ in 0..3 {
+        store.write(&[batches.make()]).expect("room");
+        let before = openings(&store);
+        let away = take_away(folder.path(), &mut store);
+        store.write(&[batches.make()]).expect_err("no file");
+        fs::rename(&away, &store.path).expect("renamed");
+        store.write(&[batches.make()]).expect("no pause");
+        assert_eq!(openings(&store) - before, 2);
+    }
+}
+
+/// Pages that a commit writes must reach the file: only a transaction that is given up may keep them in memory.
+#[test]
+fn refused_growth_is_an_error_after_each_write() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = store(folder.path(), LIMIT / 4);
+    let mut batches = Batches::new();
+    loop {
+        let written = store.write(&[batches.make()]);
+        assert!(store.growth.is_firm());
+        if let Err(error) = written {
+            assert!(matches!(error, StoreError::LimitReached(_)), "{error}");
+            break;
+        }
+    }
+}
+
+#[test]
 fn reads_wait_for_a_store_that_does_not_open() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = store(folder.path(), LIMIT);
