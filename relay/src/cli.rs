@@ -13,6 +13,7 @@ use std::{
 
 use clap::Parser;
 use directories::ProjectDirs;
+use disk_limit::DiskLimit;
 use ipnet::IpNet;
 use url::Url;
 
@@ -22,7 +23,7 @@ use crate::{
     config::Config,
     deployment::{MAX_RELAYS, RelayUrl},
     identity::IdentitySource,
-    kept_room::{KeptSize, MAX_KEPT_ROOMS},
+    kept_room::MAX_KEPT_ROOMS,
     operations::OperationFlags,
     origins::MAX_ORIGINS,
     tls::{AcmeConfig, TlsSource},
@@ -121,7 +122,7 @@ pub struct Cli {
     ///
     /// At this size keepers keep nothing new, and go on serving what they have.
     #[arg(long, value_name = "SIZE")]
-    pub max_disk: Option<KeptSize>,
+    pub max_disk: Option<DiskLimit>,
 
     /// Serve the page from this folder, for work on it.
     ///

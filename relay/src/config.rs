@@ -5,16 +5,12 @@ use std::{
     path::PathBuf,
 };
 
+use disk_limit::DiskLimit;
 use ipnet::IpNet;
 
 use crate::{
-    announce::Announce,
-    deployment::RelayUrl,
-    identity::IdentitySource,
-    kept_room::{KeptRoom, KeptSize},
-    limits::Limits,
-    origins::AllowedOrigin,
-    tls::TlsSource,
+    announce::Announce, deployment::RelayUrl, identity::IdentitySource, kept_room::KeptRoom,
+    limits::Limits, origins::AllowedOrigin, tls::TlsSource,
 };
 
 /// Configuration of a [`Relay`](crate::Relay).
@@ -37,7 +33,7 @@ pub struct Config {
     /// Rooms that are kept on this computer, each by a process of the program `keeper`.
     pub keep: Vec<KeptRoom>,
     /// The most that kept rooms may take on the disk together; `None` leaves it to the keepers.
-    pub max_disk: Option<KeptSize>,
+    pub max_disk: Option<DiskLimit>,
     /// Networks of proxies that are trusted to say who a client is.
     pub trusted_proxies: Vec<IpNet>,
     /// Pages of other origins that may connect to the relay.

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use disk_limit::DiskLimit;
 use libp2p::{Multiaddr, multiaddr::Protocol};
 use serde_json::Value;
 use tokio::{
@@ -20,10 +21,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{
-    config::Config,
-    kept_room::{KeptRoom, KeptSize},
-};
+use crate::{config::Config, kept_room::KeptRoom};
 
 /// Waits before a keeper that ended is started again: the last one repeats.
 const RESTART: [Duration; 4] = [
@@ -92,7 +90,7 @@ impl Keepers {
                     room: room.clone(),
                     program: program.clone(),
                     folder: folder.join("keeper"),
-                    max_disk: config.max_disk.clone(),
+                    max_disk: config.max_disk,
                     relay: relay.to_string(),
                     scope: scope_of(config),
                 };
@@ -160,7 +158,7 @@ struct Keeper {
     program: PathBuf,
     folder: PathBuf,
     /// Of all rooms in the folder together: each keeper counts what the others have.
-    max_disk: Option<KeptSize>,
+    max_disk: Option<DiskLimit>,
     relay: String,
     /// How close an address may be that strangers register.
     scope: &'static str,
@@ -212,8 +210,8 @@ impl Keeper {
         // Signals of the terminal are the relay's to pass on.
         #[cfg(unix)]
         command.process_group(0);
-        if let Some(size) = &self.max_disk {
-            command.args(["--max-disk", size.as_str()]);
+        if let Some(limit) = self.max_disk {
+            command.args(["--max-disk", &limit.to_string()]);
         }
         self.room.name(&mut command);
         command

@@ -59,57 +59,9 @@ impl KeptRoom {
     }
 }
 
-/// The most that all kept rooms may take on the disk together, in the keeper's words: a number and M or G.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptSize(String);
-
-impl FromStr for KeptSize {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = text.strip_suffix('M').map(|number| (number, 2));
-        let number = number.or_else(|| text.strip_suffix('G').map(|number| (number, 1)));
-        let wrong = || "write a number and M or G, such as 16G, and at least 2M".to_owned();
-        let (number, least) = number.ok_or_else(wrong)?;
-        match number.parse::<u32>() {
-            Ok(size) if size >= least => Ok(Self(text.to_owned())),
-            _ => Err(wrong()),
-        }
-    }
-}
-
-impl KeptSize {
-    /// The size as it was given, for the flag of a keeper.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn size_is_a_number_and_a_unit() {
-        for text in ["2M", "512M", "1G", "16G"] {
-            let size: KeptSize = text.parse().expect(text);
-            assert_eq!(size.as_str(), text);
-        }
-        for wrong in [
-            "",
-            "G",
-            "16",
-            "1M",
-            "0G",
-            "-1G",
-            "1.5G",
-            "16g",
-            "16 G",
-            "9999999999G",
-        ] {
-            assert!(wrong.parse::<KeptSize>().is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn room_is_a_name_a_link_or_a_commitment() {

@@ -109,7 +109,7 @@ pub use deployment::{MAX_RELAYS, RelayUrl, RelayUrlError};
 pub use hangup::Hangup;
 pub use health_check::{HealthError, check_health};
 pub use identity::IdentitySource;
-pub use kept_room::{KeptRoom, KeptSize};
+pub use kept_room::KeptRoom;
 pub use limits::Limits;
 pub use origins::{AllowedOrigin, OriginError};
 pub use ports::TakenPorts;

@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("heartchain-chain", &[]),
     ("heartchain-sync", &["heartchain-chain"]),
     ("rendezvous-messages", &[]),
+    ("disk-limit", &[]),
     (
         "heartchain-peer",
         &["heartchain-chain", "heartchain-sync", "rendezvous-messages"],
@@ -32,10 +33,14 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("libp2p-webrtc-direct", &["libp2p-webrtc-streams"]),
-    ("relay", &["libp2p-webrtc-direct", "rendezvous-messages"]),
+    (
+        "relay",
+        &["disk-limit", "libp2p-webrtc-direct", "rendezvous-messages"],
+    ),
     (
         "keeper",
         &[
+            "disk-limit",
             "heartchain-chain",
             "heartchain-peer",
             "heartchain-sync",

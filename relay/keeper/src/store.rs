@@ -1,29 +1,31 @@
 //! What a keeper has on disk for one room: a database in one file, and how a machine is restored from it.
 //!
 //! - `file`: the store and its requests. `schema`: its tables. `writing`: the machine's batches. `loading`: a restart.
-//!   `disk_limit` and `bounded_file`: how large it may become. `error`: what can go wrong. `retry_pause` and `free_room`: when a store
+//!   `bounded_file` and `limit_reached`: how large it may become. `error`: what can go wrong. `retry_pause` and `free_room`: when a store
 //!   that failed is used again
 //! - `queue`: runs requests in order on a thread where they may block
 //!
 //! docs/keeper.md has the layout.
 
 mod bounded_file;
-mod disk_limit;
 mod error;
 mod file;
 mod free_room;
+mod limit_reached;
 mod loading;
 mod queue;
 mod retry_pause;
 mod schema;
 mod writing;
 
+pub use disk_limit::DiskLimit;
+
 #[cfg(test)]
 pub(crate) use self::file::Bodies;
 pub use self::{
-    disk_limit::{DiskLimit, LimitReached},
     error::{OpenError, StoreError},
     file::Store,
+    limit_reached::LimitReached,
     loading::{Restored, Start},
     queue::StoreLost,
     schema::STORE_VERSION,

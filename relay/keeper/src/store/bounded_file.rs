@@ -14,12 +14,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use disk_limit::{DiskLimit, GIBIBYTE, MEBIBYTE};
 use redb::{BackendError, StorageBackend, backends::FileBackend};
 
-use super::{
-    disk_limit::{DiskLimit, GIBIBYTE, LimitReached, MEBIBYTE},
-    error::is_full,
-};
+use super::{error::is_full, limit_reached::LimitReached};
 use crate::atomic_file::{Existing, open_private};
 
 /// Bytes of a page. The first page of a database has no records, so it does not count.

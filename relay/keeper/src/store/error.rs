@@ -7,7 +7,7 @@ use std::{
 
 use heartchain_chain::key::Author;
 
-use super::{disk_limit::LimitReached, schema::STORE_VERSION};
+use super::{limit_reached::LimitReached, schema::STORE_VERSION};
 use crate::network::OnlineError;
 
 /// Why a keeper's files cannot be opened. Nothing in them was changed.

@@ -13,6 +13,7 @@ use std::{
 
 use core::fmt::Debug;
 
+use disk_limit::DiskLimit;
 use heartchain_chain::{
     block::Block,
     content::ReadingForm,
@@ -26,7 +27,6 @@ use redb::{Builder, Database, ReadTransaction, ReadableDatabase as _, WriteTrans
 
 use super::{
     bounded_file::{self, BoundedFile, Growth},
-    disk_limit::DiskLimit,
     error::{OpenError, StoreError},
     free_room,
     loading::{self, Restored, Start},

@@ -1,13 +1,15 @@
-//! How much the stores of a folder may take on the disk, as a person writes it, and what is said when they have reached it.
+//! How much the stores of a folder may take on the disk, as a person writes it: the value of `--max-disk`. The keeper counts, and
+//! a relay checks what it passes on to its keepers before it starts them.
 
-use std::str::FromStr;
-
-use core::fmt::{self, Display};
+use core::{
+    fmt::{self, Display},
+    str::FromStr,
+};
 
 /// Bytes of one mebibyte, the unit `M`.
-pub(super) const MEBIBYTE: u64 = 1 << 20;
+pub const MEBIBYTE: u64 = 1 << 20;
 /// Bytes of one gibibyte, the unit `G`.
-pub(super) const GIBIBYTE: u64 = 1 << 30;
+pub const GIBIBYTE: u64 = 1 << 30;
 
 /// How many bytes the stores in one folder may take on the disk together. The first page of each store does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +28,9 @@ impl DiskLimit {
         Self(bytes)
     }
 
-    pub(super) const fn bytes(self) -> u64 {
+    /// The limit in bytes.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
         self.0
     }
 }
@@ -44,7 +48,7 @@ impl FromStr for DiskLimit {
             "G" => GIBIBYTE,
             _ => return Err(wrong()),
         };
-        let limit = Self(number.saturating_mul(unit));
+        let limit = Self(number.checked_mul(unit).ok_or_else(wrong)?);
         match limit < Self::MIN {
             true => Err(format!("a store needs at least {}", Self::MIN)),
             false => Ok(limit),
@@ -52,6 +56,7 @@ impl FromStr for DiskLimit {
     }
 }
 
+/// As it is parsed, if it was.
 impl Display for DiskLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -66,22 +71,6 @@ impl Display for DiskLimit {
     }
 }
 
-/// The stores of a folder have reached their limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the stores in this folder have {}M of the {limit} that --max-disk allows, and need {}M: start the keeper with a larger one",
-    used.div_ceil(MEBIBYTE),
-    needed.div_ceil(MEBIBYTE)
-)]
-pub struct LimitReached {
-    /// What --max-disk allows, or the default.
-    pub limit: DiskLimit,
-    /// In bytes. What the stores take.
-    pub used: u64,
-    /// In bytes. What they would take after the next step by which the database grows.
-    pub needed: u64,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,31 +80,32 @@ mod tests {
         for (text, shown) in [
             ("2M", "2M"),
             ("512M", "512M"),
+            ("1G", "1G"),
             ("16G", "16G"),
             ("2048M", "2G"),
+            // The most that 64 bits can count.
+            ("17179869183G", "17179869183G"),
         ] {
             let limit: DiskLimit = text.parse().expect(text);
             assert_eq!(limit.to_string(), shown);
+            assert_eq!(shown.parse(), Ok(limit));
         }
         assert_eq!(DiskLimit::DEFAULT.to_string(), "16G");
         for wrong in [
-            "", "G", "16", "16g", "0G", "1M", "-1G", "1.5G", "16 G", "16Ğ",
+            "",
+            "G",
+            "16",
+            "16g",
+            "0G",
+            "1M",
+            "-1G",
+            "1.5G",
+            "16 G",
+            "16Ğ",
+            "17179869184G",
+            "99999999999999999999G",
         ] {
             assert!(wrong.parse::<DiskLimit>().is_err(), "{wrong}");
         }
-        let most = "99999999999999G".parse::<DiskLimit>();
-        assert_eq!(most, Ok(DiskLimit(u64::MAX)));
-    }
-
-    #[test]
-    fn reached_limit_says_what_is_needed() {
-        let reached = LimitReached {
-            limit: DiskLimit(512 * MEBIBYTE),
-            used: 300 * MEBIBYTE,
-            needed: 600 * MEBIBYTE + 1,
-        };
-        let text = reached.to_string();
-        assert!(text.contains("have 300M of the 512M"), "{text}");
-        assert!(text.contains("need 601M"), "{text}");
     }
 }
