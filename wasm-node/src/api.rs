@@ -8,9 +8,9 @@ use heartchain_chain::{
     room_key::RoomKey,
 };
 use heartchain_sync::verification::VerifiedBodies;
-use js_sys::JsString;
+use js_sys::{JsString, Reflect};
 use serde::Serialize;
-use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
+use wasm_bindgen::{JsCast as _, JsValue, prelude::wasm_bindgen};
 
 use crate::{
     api_error::ApiError,
@@ -40,6 +40,9 @@ const DEFAULT_OWN_READINGS: u64 = 100;
 const MAX_PENDING_PER_CALL: u64 = heartchain_chain::mempool::MAX_READINGS as u64;
 /// The default limit of `pending()`: converting all of a full mempool takes a quarter of a second.
 const DEFAULT_PENDING: u64 = 100;
+
+/// Readings of a block that are converted for JavaScript without a pause: some milliseconds on a phone.
+const CONVERTED_READINGS: usize = 256;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = include_str!("types.d.ts");
@@ -297,9 +300,17 @@ impl HeartchainNode {
         let blocks = js_sys::Array::new();
         let mut pauses = Pauses::new();
         for (hash, header, body) in node.blocks(from, to).await? {
-            let readings = body.iter().map(|reading| ReadingView::new(&room, reading));
-            blocks.push(&to_js(&BlockView::new(hash, &header, readings))?);
-            pauses.pause_if_due().await;
+            let block = to_js(&BlockView::new(hash, &header, []))?;
+            let mut readings = js_sys::Array::new();
+            for part in body.chunks(CONVERTED_READINGS) {
+                pauses.pause_if_due().await;
+                let part = part.iter().map(|reading| ReadingView::new(&room, reading));
+                let part = to_js(&part.collect::<Vec<_>>())?;
+                readings = readings.concat(part.unchecked_ref());
+            }
+            // An object of ours accepts any field.
+            let _ = Reflect::set(&block, &"readings".into(), &readings);
+            blocks.push(&block);
         }
         Ok(blocks.into())
     }

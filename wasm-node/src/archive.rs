@@ -149,12 +149,12 @@ impl Node {
             let blocks = self.read_blocks(hashes).await?;
             let found: usize = blocks.iter().map(|(_, _, body)| body.len()).sum();
             for (hash, header, body) in &blocks {
+                pauses.pause_if_due().await;
                 let mut text = String::new();
                 format.push_separator(&mut text, &mut first);
                 let block = BlockView::new(*hash, header, body.iter().map(&view));
                 format.push_block(&mut text, &block)?;
                 write(&text);
-                pauses.pause_if_due().await;
             }
             many = next_chunk(hashes.len(), found);
         }
@@ -162,13 +162,13 @@ impl Node {
         first = true;
         let mut waiting = snapshot.waiting.iter(room).peekable();
         while waiting.peek().is_some() {
+            pauses.pause_if_due().await;
             let mut text = String::new();
             for reading in waiting.by_ref().take(EXPORT_WAITING) {
                 format.push_separator(&mut text, &mut first);
                 format.push_reading(&mut text, &view(&reading))?;
             }
             write(&text);
-            pauses.pause_if_due().await;
         }
         if format == ExportFormat::Json {
             write("\n],\n\"profiles\":[\n");
@@ -334,6 +334,7 @@ impl<'a> Importer<'a> {
         }
         let mut chunks = VecDeque::new();
         loop {
+            self.pauses.pause_if_due().await;
             while chunks.len() < MAX_CHUNKS_READ
                 && let Some(chunk) = document.next_chunk(IMPORT_CHUNK_LEN, MAX_IMPORT_BLOCKS)
             {
@@ -346,7 +347,7 @@ impl<'a> Importer<'a> {
                 return Ok(());
             };
             let read = match &reader {
-                Some(reader) => reader.next().await,
+                Some(reader) => reader.next(&mut self.pauses).await,
                 None => None,
             };
             match read {
@@ -367,8 +368,8 @@ impl<'a> Importer<'a> {
         let mut blocks: Vec<Block> = Vec::new();
         let mut readings = 0;
         loop {
-            let next = chunk.next_block();
             self.pauses.pause_if_due().await;
+            let next = chunk.next_block();
             if let Ok(Some(block)) = &next {
                 readings += block.readings.len();
             }

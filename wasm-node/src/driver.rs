@@ -222,15 +222,9 @@ impl<A: EventSink> Driver<A> {
         self.mirror_due = Some(clock::monotonic());
         let mut pauses = Pauses::new();
         loop {
-            let ready = self.next_wakeup().now_or_never();
-            let wakeup = match ready {
-                Some(wakeup) => wakeup,
-                None => {
-                    let wakeup = self.next_wakeup().await;
-                    pauses.restart();
-                    wakeup
-                }
-            };
+            let wakeup = self.next_wakeup().await;
+            // What woke the driver may have used the task up.
+            pauses.pause_if_due().await;
             if self.on_wakeup(wakeup).is_break() {
                 return;
             }
@@ -248,7 +242,6 @@ impl<A: EventSink> Driver<A> {
             }
             self.housekeeping();
             self.flush_events();
-            pauses.pause_if_due().await;
         }
     }
 

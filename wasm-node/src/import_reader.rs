@@ -12,6 +12,7 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use crate::{
     arguments::BlockChunk,
     clock,
+    next_task::Pauses,
     verifier::VerifierScript,
     worker::{Inbox, RunningWorker, field, message},
 };
@@ -56,12 +57,13 @@ impl ImportReader {
     }
 
     /// The blocks of the next chunk; `None` if the worker could not read it, failed, or is late.
-    pub(crate) async fn next(&self) -> Option<ReadBlocks> {
+    pub(crate) async fn next(&self, pauses: &mut Pauses) -> Option<ReadBlocks> {
         let next = poll_fn(|context| self.inbox.poll_next(context));
         let late = clock::sleep(Duration::from_millis(VERIFIER_PATIENCE));
         let Either::Left((message, _)) = select(next, late).await else {
             return None;
         };
+        pauses.pause_if_due().await;
         let bytes: Uint8Array = field(&message?, "blocks")?.dyn_into().ok()?;
         ReadBlocks::decode(self.form, &bytes.to_vec())
     }

@@ -293,15 +293,16 @@ pub(super) async fn file_of(tab: &Tab, export: &str) -> Result<String> {
     Ok(text.as_str().context("a file is text")?.to_owned())
 }
 
-/// Makes the text of a file the page's variable `file`.
+/// Makes the text of a file the page's variable `file`, read as a file that a person chooses is. A text that was joined from pieces
+/// would be copied once more when it is used first.
 pub(super) async fn hand_over(tab: &Tab, file: &str) -> Result<()> {
     for piece in pieces(file) {
-        let append = format!(
-            "globalThis.file = (globalThis.file ?? '') + {}, 0",
-            json!(piece)
-        );
-        tab.evaluate(&append).await?;
+        let add = format!("(globalThis.pieces ??= []).push({})", json!(piece));
+        tab.evaluate(&add).await?;
     }
+    let read =
+        "new Blob(pieces.splice(0)).text().then((text) => { globalThis.file = text; return 0; })";
+    tab.evaluate(read).await?;
     Ok(())
 }
 

@@ -49,14 +49,17 @@ enum Rest {
 
 impl Lines {
     /// Finds the lists in a text; `None` if it is not laid out like an export. No text of JSON contains a line break, so what
-    /// looks like the layout is the layout.
+    /// looks like the layout is the layout. The blocks are most of the text, so it is searched from both ends.
     pub(super) fn find(text: &JsString) -> Option<Self> {
         let [blocks, waiting, profiles] = LIST_STARTS;
-        let blocks_at = find(text, blocks, 0)?;
-        let waiting_at = find(text, waiting, blocks_at.1)?;
-        let profiles_at = find(text, profiles, waiting_at.1)?;
         let end = text.length().checked_sub(len(END))?;
-        if !text.ends_with(END, text.length().cast_signed()) || end < profiles_at.1 {
+        if !text.ends_with(END, text.length().cast_signed()) {
+            return None;
+        }
+        let profiles_at = find_last(text, profiles, end)?;
+        let waiting_at = find_last(text, waiting, profiles_at.0)?;
+        let blocks_at = find(text, blocks, 0)?;
+        if blocks_at.1 > waiting_at.0 {
             return None;
         }
         let head = text.substring(0, blocks_at.0).concat(&"}".into());
@@ -175,6 +178,14 @@ fn line_end(text: &JsString, from: u32, to: u32) -> (u32, u32) {
     separator.unwrap_or((to, to))
 }
 
+/// Where a part of the text begins and ends, the last one that ends by this position.
+fn find_last(text: &JsString, part: &str, end: u32) -> Option<(u32, u32)> {
+    let from = end.checked_sub(len(part))?;
+    let at = text.last_index_of(part, from.cast_signed());
+    let at = u32::try_from(at).ok()?;
+    Some((at, at.saturating_add(len(part))))
+}
+
 /// Where a part of the text begins and ends, from this position on.
 fn find(text: &JsString, part: &str, from: u32) -> Option<(u32, u32)> {
     let at = text.index_of(part, from.cast_signed());
@@ -204,6 +215,36 @@ mod tests {
             parts.push(positions);
         }
         parts
+    }
+
+    #[test]
+    fn lists_are_found_from_both_ends() {
+        let [blocks, waiting, profiles] = LIST_STARTS;
+        let text = |parts: &[&str]| JsString::from(parts.concat());
+        let whole = [
+            "{\"a\":1",
+            blocks,
+            "[1]",
+            waiting,
+            "[2],\n[3]",
+            profiles,
+            "",
+            END,
+        ];
+        let found = Lines::find(&text(&whole)).expect("the layout");
+        let lists = found.lists.map(|list| list.text().map(String::from));
+        let expected = ["[1]", "[2],\n[3]", ""].map(|list| Some(list.to_owned()));
+        assert_eq!(lists, expected);
+        for wrong in [
+            &whole[..7],
+            &["{\"a\":1", blocks, profiles, END],
+            &["{\"a\":1", waiting, blocks, profiles, END],
+            &["{\"a\":1", blocks, profiles, waiting, END],
+            &["{\"a\":1", waiting, profiles, END],
+            &["", END],
+        ] {
+            assert!(Lines::find(&text(wrong)).is_none(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::{
     health::Health,
     store::{CheckProgress, Reopened, Storage, StoreError},
 };
-use crate::clock;
+use crate::{clock, next_task::Pauses};
 
 /// Requests that may wait for the store. The machine has a few dozen open at most; more means that storage is stuck.
 const MAX_QUEUED_STORE_REQUESTS: usize = 1_024;
@@ -102,6 +102,7 @@ impl Queue {
             answers,
             delays: Delays::default(),
             epoch: Epoch::default(),
+            pauses: Pauses::new(),
         };
         spawn_local(task.run(waiting));
         let epoch = Epoch::default();
@@ -176,6 +177,7 @@ struct StoreTask<S> {
     answers: mpsc::Sender<Answer>,
     delays: Delays,
     epoch: Epoch,
+    pauses: Pauses,
 }
 
 /// The delays of the task.
@@ -264,6 +266,8 @@ impl<S: Storage> StoreTask<S> {
                 }
             };
             let Some(request) = request else { return };
+            // What is written is encoded first, and what is read is decoded.
+            self.pauses.pause_if_due().await;
             match request {
                 Request::Write(id, batch, epoch) => {
                     let mut group = vec![(id, batch, epoch)];

@@ -138,6 +138,7 @@ fn serve(store: impl Storage + 'static, delays: Delays) -> (Queue, mpsc::Receive
         answers,
         delays,
         epoch: Epoch::default(),
+        pauses: Pauses::new(),
     };
     spawn_local(task.run(waiting));
     let queue = Queue {

@@ -254,8 +254,12 @@ impl<P: Copy + Ord + Debug> Context<P> {
 
     /// Whether this reading is pending or on the best branch.
     pub(crate) fn contains_reading(&self, reading: &Reading) -> bool {
-        let id = reading.id(self.room());
         let linked = self.tree.best_prefix(&reading.author, reading.seq);
+        if linked.is_none() && !self.mempool.contains_seq(&reading.author, reading.seq) {
+            // Most readings of an import are new, and need no id here.
+            return false;
+        }
+        let id = reading.id(self.room());
         self.mempool.contains(&id) || linked == Some(IdPrefix::from(&id))
     }
 }
