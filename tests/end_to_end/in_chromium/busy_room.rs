@@ -17,8 +17,8 @@ const READINGS: usize = 5;
 const QUIET: Duration = Duration::from_secs(10);
 /// Time limit of the agreement: many times what is measured.
 const LIMIT: Duration = Duration::from_secs(600);
-/// Time between two looks at all tabs.
-const LOOK: Duration = Duration::from_millis(200);
+/// Time between two looks at all tabs. A look takes time in each of them, so many would be part of what is measured.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Records one reading a second, and resolves when the last one is stored.
 const RECORD: &str = "(async () => {

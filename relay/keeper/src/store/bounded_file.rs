@@ -28,7 +28,7 @@ const STEP: u64 = 4 * GIBIBYTE;
 const MIN_REST: u64 = MEBIBYTE;
 /// Bytes of pages beyond the end of the file that a transaction may write before it is given up: more than one change writes,
 /// which is a block of 128 KiB in a page of 256 KiB, and the pages on the way to it in each table.
-const MAX_HELD_LEN: usize = MEBIBYTE as usize;
+const MAX_HELD_LEN: usize = 1024 * 1024;
 /// The file that is locked while a store grows, so that two of them do not take the same bytes.
 const LOCK: &str = "growth.lock";
 

@@ -35,7 +35,7 @@ struct Exchange {
 /// How the tip of a peer compares with ours, by its last Status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
-    /// Both are the same.
+    /// Its best tip is the same block as ours.
     Level,
     /// It has another tip, and claims no more work. In an active room that is most peers, because their Status is a block old.
     Behind,

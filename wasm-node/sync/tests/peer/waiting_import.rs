@@ -56,9 +56,11 @@ impl ImportTarget for Target<'_> {
     async fn import(&self, piece: ImportPiece) -> Result<Imported, Failure> {
         let mut subject = self.subject.borrow_mut();
         let ticket = subject.import(piece);
-        let answer = subject.events.iter().find_map(|event| match event {
-            Event::Imported { ticket: of, result } if *of == ticket => Some(result.clone()),
-            _ => None,
+        let answer = subject.events.iter().find_map(|event| {
+            let Event::Imported { ticket: of, result } = event else {
+                return None;
+            };
+            (*of == ticket).then(|| result.clone())
         });
         answer.expect("an answer at once").map_err(Failure::Import)
     }
@@ -72,9 +74,11 @@ impl ImportTarget for Target<'_> {
         if self.full {
             subject.fail_held_writes(true);
         }
-        let answer = subject.events.iter().find_map(|event| match event {
-            Event::Adopted { ticket: of, result } if *of == ticket => Some(*result),
-            _ => None,
+        let answer = subject.events.iter().find_map(|event| {
+            let Event::Adopted { ticket: of, result } = event else {
+                return None;
+            };
+            (*of == ticket).then_some(*result)
         });
         Ok(answer.expect("an answer at once"))
     }
