@@ -7,14 +7,20 @@ use std::time::{Duration, Instant};
 
 use libp2p::{Multiaddr, PeerId, swarm::SwarmEvent};
 use relay::{Config, Limits, Relay};
-use support::{Client, reserved_clients, webrtc_of, websocket_of};
+use support::{
+    Client, PATIENCE,
+    http::{get, socket_of},
+    reserved_clients, webrtc_of, websocket_of,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 const MIB: usize = 1024 * 1024;
+/// More clients than the smallest tables of the relay have room for.
+const CROWD: usize = 130;
 
 async fn relay_with(change: impl FnOnce(&mut Limits)) -> Relay {
     let mut config = Config::for_tests(1);
@@ -68,6 +74,33 @@ async fn thirty_clients_behind_one_address_all_reserve() {
     let relay = relay_with(|_| ()).await;
     let clients = reserved_clients(30, &websocket_of(&relay)).await;
     assert_eq!(clients.len(), 30);
+    relay.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relay_works_on_after_a_crowd_has_left() {
+    let mut config = Config::for_tests(1);
+    config.metrics_listen = Some("127.0.0.1:0".parse().expect("an address"));
+    let relay = Relay::start(config).await.expect("free ports");
+    let address = websocket_of(&relay);
+    for _ in 0..2 {
+        let mut crowd = Vec::new();
+        while crowd.len() < CROWD {
+            crowd.extend(reserved_clients(26, &address).await);
+        }
+        drop(crowd);
+        let metrics = socket_of(&relay.metrics_url().expect("it serves metrics"));
+        timeout(PATIENCE, async {
+            let none = "heartchain_relay_connections{transport=\"websocket\"} 0";
+            let is_deserted = async || get(metrics, "/metrics", &[]).await.text().contains(none);
+            while !is_deserted().await {
+                sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
+        .expect("all have left");
+        exchange(&address, 10_000).await;
+    }
     relay.shutdown().await;
 }
 
