@@ -302,14 +302,15 @@ async fn shutdown_disconnects_peers_and_frees_ports() {
     again.shutdown().await;
 }
 
-/// The number of established TCP connections of this computer whose own port is `port`.
+/// The number of established TCP connections of this computer whose own end is this port of 127.0.0.1.
 #[cfg(target_os = "linux")]
 fn established(port: u16) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").expect("readable");
-    let own = format!(":{port:04X}");
+    // Other addresses of this computer may have connections with the same port.
+    let own = format!("{:08X}:{port:04X}", u32::from_ne_bytes([127, 0, 0, 1]));
     let connections = table.lines().filter(|line| {
         let mut fields = line.split_whitespace().skip(1);
-        fields.next().is_some_and(|local| local.ends_with(&own)) && fields.nth(1) == Some("01")
+        fields.next().is_some_and(|local| local == own) && fields.nth(1) == Some("01")
     });
     connections.count()
 }
