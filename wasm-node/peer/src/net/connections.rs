@@ -210,7 +210,7 @@ impl<P: Copy + Ord, C: Copy + Eq> Connections<P, C> {
     }
 
     /// A ping on a connection was answered after `rtt`. Returns whether to tell the page: of
-    /// the first one on a connection, and else every [`RTT_EVENT_INTERVAL`].
+    /// the first one on a connection, and else every 10 s.
     pub fn on_pong(&mut self, peer: &P, id: C, rtt: Duration, now: MonotonicMillis) -> bool {
         let connections = self
             .peers
