@@ -28,8 +28,8 @@ const INBOUND_TIMEOUT: Duration = Duration::from_secs(5);
 const DISCONNECTED_GRACE: Duration = Duration::from_millis(400);
 /// How long a direct connection is kept without any incoming data. A killed tab is found as soon as a browser reports
 /// it, in browsers that report it late or never as well. With pings every 4 s in both directions, even a busy tab rarely
-/// reaches it.
-const DIRECT_LIVENESS_TIMEOUT: Duration = Duration::from_millis(6_500);
+/// reaches it: its packets are counted for 3 s before, and its browser sends a STUN check every 2.5 s.
+const DIRECT_LIVENESS_TIMEOUT: Duration = Duration::from_millis(7_500);
 
 /// Why the transports could not be set up.
 #[derive(Debug, thiserror::Error)]

@@ -30,6 +30,7 @@ export class RoomsDialog extends LocalizedElement {
   }
 
   open() {
+    if (this.#dialog.open) return;
     this.#begin(null, null);
     this.#dialog.showModal();
     this.dispatchEvent(new Event("rooms-shown"));

@@ -84,7 +84,7 @@ impl Config {
 
     /// Sets how long a peer may send no packet at all before a direct connection counts as lost; default:
     /// [`SILENCE_LIMIT`]. A busy page is not silent, because its browser keeps answering. The effective minimum is
-    /// 4.25 s. With peers in Firefox, which sends STUN checks less often than Chromium, use at least 8 s.
+    /// 6.5 s. With peers in Firefox, which sends STUN checks less often than Chromium, use at least 10.5 s.
     #[must_use]
     pub fn with_silence_limit(mut self, limit: Duration) -> Self {
         self.silence_limit = limit;
