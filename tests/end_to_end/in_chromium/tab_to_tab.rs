@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::harness::{Outcome, Relay, Tab, TestEnv, agreement, run_test};
 
 /// The longest time from a killed tab's last message until its peers no longer list it.
-const KILLED_TAB_TIMEOUT: Duration = Duration::from_secs(7);
+const KILLED_TAB_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same for a tab that a person closes.
 const CLOSED_TAB_TIMEOUT: Duration = Duration::from_secs(1);
 /// Encoded length of a reading, in bytes.
