@@ -18,7 +18,7 @@ use std::{
 
 use serde_json::Value;
 use support::{
-    PATIENCE,
+    PATIENCE, end_with,
     http::{get, socket_of},
     test_folder::TestFolder,
     text_of,
@@ -118,12 +118,8 @@ impl Relay {
     }
 
     async fn stop(mut self) {
-        let id = self.child.id().expect("it runs").to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status().await;
-        assert!(sent.expect("there is a kill").success());
         // Its keeper writes what it has.
-        let ended = timeout(PATIENCE, self.child.wait()).await;
-        assert!(ended.expect("in time").expect("it ran").success());
+        assert!(end_with("-TERM", &mut self.child).await.success());
     }
 }
 
@@ -213,11 +209,7 @@ impl Recorder {
     }
 
     async fn stop(mut self) {
-        let id = self.child.id().expect("it runs").to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status().await;
-        assert!(sent.expect("there is a kill").success());
-        let ended = timeout(PATIENCE, self.child.wait()).await;
-        assert!(ended.expect("in time").expect("it ran").success());
+        assert!(end_with("-TERM", &mut self.child).await.success());
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
 
 use relay::{IdentitySource, identity::Identity};
 use support::{
-    PATIENCE,
+    PATIENCE, end_with,
     http::{get, socket_of},
     test_folder::TestFolder,
     text_of,
@@ -96,12 +96,8 @@ impl Running {
 
     /// Sends `signal`, and checks that the process exits quickly and successfully.
     async fn stop(mut self, signal: &str) {
-        let id = self.child.id().expect("it runs").to_string();
         let start = Instant::now();
-        let sent = Command::new("kill").args([signal, &id]).status().await;
-        assert!(sent.expect("there is a kill").success());
-        let status = timeout(PATIENCE, self.child.wait()).await;
-        let status = status.expect("it ends").expect("it ran");
+        let status = end_with(signal, &mut self.child).await;
         assert_eq!(status.code(), Some(0), "{signal}");
         assert!(start.elapsed() < Duration::from_secs(2), "{signal}");
         while let Ok(Some(_)) = self.lines.next_line().await {}

@@ -14,7 +14,7 @@ pub(crate) mod installed;
 pub(crate) mod test_folder;
 pub(crate) mod tls;
 
-use std::{io, net::Ipv4Addr, path::Path};
+use std::{io, net::Ipv4Addr, path::Path, process::ExitStatus};
 
 use self::dial_from::DialFrom;
 pub(crate) use self::http::PATIENCE;
@@ -31,7 +31,19 @@ use libp2p::{
 };
 use libp2p_webrtc_direct as webrtc;
 use relay::Relay;
-use tokio::time::timeout;
+use tokio::{
+    process::{Child, Command},
+    time::timeout,
+};
+
+/// Sends a signal to a program, and waits until it has ended.
+pub(crate) async fn end_with(signal: &str, child: &mut Child) -> ExitStatus {
+    let id = child.id().expect("it runs").to_string();
+    let sent = Command::new("kill").args([signal, &id]).status().await;
+    assert!(sent.expect("there is a kill").success());
+    let status = timeout(PATIENCE, child.wait()).await;
+    status.expect("it ends").expect("it ran")
+}
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct ClientBehaviour {
