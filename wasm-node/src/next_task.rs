@@ -167,6 +167,8 @@ impl Pauses {
             && let Some(next_task) = &self.next_task
         {
             next_task.begun().await;
+            // The work of the new task begins now.
+            self.is_due();
         }
     }
 }
@@ -216,6 +218,16 @@ mod tests {
         pauses.pause_if_due().await;
         assert!(next_task.has_begun());
         assert!(!pauses.is_due(), "another task has begun");
+    }
+
+    #[test]
+    async fn work_after_a_pause_counts() {
+        let mut pauses = Pauses::new();
+        pauses.pause_if_due().await;
+        work();
+        pauses.pause_if_due().await;
+        work();
+        assert!(pauses.is_due());
     }
 
     #[test]
