@@ -224,10 +224,10 @@ function present(node) {
   });
   const soon = (work, minRest) => coalesce(() => broken || work(), minRest);
   presentNames(node, soon);
-  presentState(node, soon);
+  const presentNetwork = presentState(node, soon);
   presentReadings(node, soon);
   presentChain(node, soon);
-  presentPictures(node, soon);
+  presentPictures(node, soon, presentNetwork);
   presentBlock(node);
   presentData(node);
   node.addEventListener("notice", ({ detail }) => part("page-notices").notice(detail));
@@ -242,11 +242,13 @@ async function presentNames(node, soon) {
   offerName(part("your-name"), node, soon);
 }
 
-/** The status. */
+/** The status, and once its components have loaded the network: both are of one moment, and say how many peers there are. */
 function presentState(node, soon) {
+  let showsNetwork = false;
   const refresh = soon(() => {
     const status = node.status();
-    part("status-line").node = { status, peers: node.peers() };
+    const peers = node.peers();
+    part("status-line").node = { status, peers };
     part("storage-line").storage = status.storage;
     part("chain-list").asksForFirst = status.mempool === 0 && knowsRoom(status);
     part("page-notices").clockOffsetMs = status.clockOffsetMs;
@@ -256,13 +258,27 @@ function presentState(node, soon) {
     if (!status.private) roomBar.room = status.room;
     roomBar.isStored = status.storage.kind === "disk";
     roomBar.link = status.private ? location.href : linkToRoom(location.href, status.room);
+    if (showsNetwork) showNetwork(status, peers);
   });
   for (const type of ["status", "chain", "peers"]) node.addEventListener(type, refresh);
   refresh();
+  return () => {
+    showsNetwork = true;
+    refresh();
+  };
+}
+
+/** The peers and the relays. */
+function showNetwork(status, peers) {
+  const { author: self, relays, isolated, private: isPrivate } = status;
+  part("peer-list").self = self;
+  part("peer-list").network = { peers, status };
+  part("relay-list").network = { relays, isolated };
+  part("network-picture").network = { peers, relays, self, isPrivate };
 }
 
 /** What the pictures show, once their components have loaded. */
-async function presentPictures(node, soon) {
+async function presentPictures(node, soon, presentNetwork) {
   // The history gives authors their colours, so it does not wait for the pictures.
   const opened = historyLoaded.then((loaded) => (past = openHistory(node, soon, loaded)));
   try {
@@ -271,7 +287,7 @@ async function presentPictures(node, soon) {
     if (!(await offerIfReplaced())) notices.offer("notice.incomplete", "notice.reload", () => location.reload());
     return;
   }
-  presentNetwork(node, soon);
+  presentNetwork();
   await opened;
   presentChart(node, soon);
 }
@@ -287,21 +303,6 @@ function openHistory(node, soon, { ChainHistory, historyDisk }) {
   addEventListener("visibilitychange", () => opened.save({ now: document.hidden }));
   opened.open();
   return opened;
-}
-
-/** The peers and the relays. */
-function presentNetwork(node, soon) {
-  const refresh = soon(() => {
-    const status = node.status();
-    const { author: self, relays, isolated, private: isPrivate } = status;
-    const peers = node.peers();
-    part("peer-list").self = self;
-    part("peer-list").network = { peers, status };
-    part("relay-list").network = { relays, isolated };
-    part("network-picture").network = { peers, relays, self, isPrivate };
-  });
-  for (const type of ["status", "chain", "peers"]) node.addEventListener(type, refresh);
-  refresh();
 }
 
 /** The waiting readings, and the progress of this tab's own ones. */
