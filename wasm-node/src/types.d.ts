@@ -398,7 +398,7 @@ export interface Imported {
 export interface NotStored {
   /** They have this tab's own key, but were not recorded in this tab. Only what was recorded here may use the key's numbers. */
   ownKey: number;
-  /** Other readings of their authors have their numbers, so they can never be in a block. */
+  /** Other readings of their authors have their numbers: in blocks for good, or among the readings that wait here. */
   numberTaken: number;
   /** The key of the room does not open them. */
   unreadable: number;

@@ -68,7 +68,7 @@ pub struct ImportSummary {
 pub struct NotStored {
     /// Their key signs here, but they were not recorded here.
     pub own_key: usize,
-    /// Another reading has their number, and that is final.
+    /// Another reading has their number, in a block for good or among the readings that are stored until they are confirmed.
     pub number_taken: usize,
     /// The key of the room does not open them.
     pub unreadable: usize,

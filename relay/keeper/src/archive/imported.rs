@@ -66,7 +66,7 @@ fn reasons(not_stored: &NotStored) -> impl Iterator<Item = String> {
         ),
         (
             number_taken,
-            "have numbers that other readings of their authors took, so they will never be in a block.".to_owned(),
+            "have numbers that other readings of their authors took, in blocks or among those that wait here.".to_owned(),
         ),
         (
             unreadable,
