@@ -111,15 +111,22 @@ impl Growth {
     fn refuse(&self, len: u64, error: Error) -> Result<(), Error> {
         match &mut *self.phase() {
             Phase::Firm => Err(error),
-            Phase::Tentative(Some(refused)) => {
-                refused.len = len;
-                Ok(())
-            }
             Phase::Tentative(refused) => {
                 let held = HeldPages::default();
                 *refused = Some(Refused { len, error, held });
                 Ok(())
             }
+        }
+    }
+
+    /// After a refused growth, notes the length that the database believes its file to have now. Returns whether one was refused.
+    fn note_len(&self, len: u64) -> bool {
+        match &mut *self.phase() {
+            Phase::Tentative(Some(refused)) => {
+                refused.len = len;
+                true
+            }
+            Phase::Tentative(None) | Phase::Firm => false,
         }
     }
 
@@ -318,11 +325,16 @@ impl StorageBackend for BoundedFile {
         self.file.read(offset, out)
     }
 
-    /// A file that was larger before the limit was set may stay so, and shrink.
+    /// A file that was larger before the limit was set may stay so, and shrink. After a refused growth it grows no more, also if there
+    /// is room meanwhile: the pages beyond its end are in memory.
     fn set_len(&self, len: u64) -> Result<(), Error> {
         let now = self.file.len()?;
+        let is_refused = self.growth.note_len(len);
         if len <= now {
             return self.file.set_len(len);
+        }
+        if is_refused {
+            return Ok(());
         }
         match self.grow(now, len) {
             Err(error) if is_full(&error) => self.growth.refuse(len, error),
@@ -440,6 +452,39 @@ mod tests {
     }
 
     #[test]
+    fn drafts_and_other_stores_count_and_no_more() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let own = folder.path().join("a.redb");
+        for name in [
+            "a.redb", "b.redb", "c.draft", "a.room", "a.key", "d.json", "redb",
+        ] {
+            fs::write(folder.path().join(name), [1; 20 * 1_024]).expect("written");
+        }
+        assert_eq!(other_stores(&own).expect("counted"), 2 * 16 * KIB);
+        // A page is counted for none of them.
+        fs::write(folder.path().join("b.redb"), []).expect("emptied");
+        assert_eq!(other_stores(&own).expect("counted"), 16 * KIB);
+    }
+
+    #[test]
+    fn growth_waits_for_that_of_another_store() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.redb");
+        fs::write(&path, [1; 100 * 1_024]).expect("written");
+        let file = open(&path, 300 * KIB);
+        let turn = lock_growth(&path).expect("locked");
+        std::thread::scope(|scope| {
+            let grown = scope.spawn(|| file.set_len(200 * KIB));
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            let len = fs::metadata(&path).expect("a file").len();
+            assert_eq!(len, 100 * KIB, "it is not its turn");
+            drop(turn);
+            grown.join().expect("no panic").expect("it grows");
+        });
+        assert_eq!(file.len().expect("a length"), 200 * KIB);
+    }
+
+    #[test]
     fn refused_growth_is_noted_while_it_can_be_undone() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.redb");
@@ -491,6 +536,38 @@ mod tests {
         growth.end();
         assert_eq!(growth.held_len(), 0);
         file.read(200 * KIB, &mut page(0)).expect_err("forgotten");
+    }
+
+    /// Meanwhile another store may have given room back.
+    #[test]
+    fn file_grows_no_more_after_a_refusal() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let paths = ["a.redb", "b.redb"].map(|name| folder.path().join(name));
+        for path in &paths {
+            fs::write(path, [1; 104 * 1_024]).expect("written");
+        }
+        let growth = Arc::<Growth>::default();
+        let limit = DiskLimit::new(200 * KIB);
+        let file = BoundedFile::open(&paths[0], limit, Arc::clone(&growth)).expect("it opens");
+        growth.begin();
+        file.set_len(144 * KIB).expect("noted");
+        let page = [7; 4 * 1_024];
+        file.write(120 * KIB, &page).expect("taken");
+        fs::write(&paths[1], []).expect("emptied");
+        for len in [160 * KIB, 140 * KIB] {
+            file.set_len(len).expect("noted");
+            assert_eq!(file.len().expect("a length"), len);
+            let on_disk = fs::metadata(&paths[0]).expect("a file").len();
+            assert_eq!(on_disk, 104 * KIB, "it would have to grow to {len}");
+            let mut found = [0; 4 * 1_024];
+            file.read(120 * KIB, &mut found).expect("it reads");
+            assert_eq!(found, page);
+        }
+        file.set_len(100 * KIB).expect("shorter");
+        assert_eq!(file.len().expect("a length"), 100 * KIB);
+        growth.end().expect("why");
+        assert_eq!(file.len().expect("a length"), 100 * KIB);
+        file.set_len(160 * KIB).expect("the next transaction may");
     }
 
     #[test]

@@ -198,8 +198,12 @@ impl Store {
             if growth.is_refused() {
                 let aborted = write.abort();
                 let refused = growth.end();
-                aborted?;
-                return Ok(refused);
+                return match (aborted, refused) {
+                    (Ok(()), refused) => Ok(refused),
+                    // The database is closed, and the reason is still the limit.
+                    (Err(_), Some(refused)) => Err(redb::Error::Io(refused)),
+                    (Err(error), None) => Err(error.into()),
+                };
             }
             growth.end();
             applied?;

@@ -1,13 +1,14 @@
 //! Stores at their limit or on a full disk: the database stays open, is not repaired, and serves what it has.
 
-use std::path::Path;
+use std::{io, path::Path, sync::Mutex};
 
-use heartchain_chain::{key::Author, room::Room};
-use heartchain_sync::{StoreOperation, io::WriteId};
+use heartchain_chain::{hash::ReadingId, key::Author, room::Room};
+use heartchain_sync::{StoreOperation, config::MAX_READINGS_PER_ADOPT, io::WriteId};
 use heartchain_test_support::{Branch, key, named_room, reading, room};
+use redb::{ReadableTableMetadata as _, StorageBackend};
 
 use super::*;
-use crate::store::{Answer, Job, Queue};
+use crate::store::{Answer, Job, Queue, schema::ADOPTED};
 
 #[cfg(target_os = "linux")]
 #[path = "../../../tests/support/small_disk.rs"]
@@ -249,6 +250,129 @@ fn refused_growth_is_an_error_after_each_write() {
             break;
         }
     }
+}
+
+/// What a database asked of its file, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// To write the page with the roots of all trees.
+    Head,
+    /// To write another page.
+    Page,
+    Sync,
+}
+
+/// The file of a database that is watched.
+#[derive(Debug)]
+struct Watched {
+    file: BoundedFile,
+    /// Whether it cannot become shorter, as on a disk that fails.
+    is_stuck: bool,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Watched {
+    /// Watches the file of this store from now on.
+    fn of(store: &mut Store, is_stuck: bool) -> Arc<Mutex<Vec<Asked>>> {
+        store.database = None;
+        let asked = Arc::default();
+        let file = BoundedFile::open(&store.path, store.limit, Arc::clone(&store.growth));
+        let watched = Self {
+            file: file.expect("it opens"),
+            is_stuck,
+            asked: Arc::clone(&asked),
+        };
+        let database = builder().create_with_backend(watched);
+        store.database = Some(database.expect("a database"));
+        asked.lock().expect("no panic").clear();
+        asked
+    }
+
+    fn note(&self, asked: Asked) {
+        self.asked.lock().expect("no panic").push(asked);
+    }
+}
+
+impl StorageBackend for Watched {
+    fn len(&self) -> Result<u64, io::Error> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), io::Error> {
+        match self.is_stuck && len < self.file.len()? {
+            true => Err(io::Error::other("a disk that fails")),
+            false => self.file.set_len(len),
+        }
+    }
+
+    fn sync_data(&self) -> Result<(), io::Error> {
+        self.note(Asked::Sync);
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        self.note(if offset == 0 {
+            Asked::Head
+        } else {
+            Asked::Page
+        });
+        self.file.write(offset, data)
+    }
+}
+
+#[test]
+fn refusal_is_told_also_if_giving_up_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = store(folder.path(), LIMIT / 4);
+    let mut batches = Batches::new();
+    batches.fill(&mut store);
+    Watched::of(&mut store, true);
+    let error = store.write(&[batches.make()]).expect_err("no room");
+    assert!(matches!(error, StoreError::LimitReached(_)), "{error}");
+    assert!(store.database.is_none(), "the database failed");
+    assert!(store.growth.is_firm());
+    // It is opened again, and goes on.
+    assert!(has(&mut store, 1));
+    let error = store.write(&[batches.make()]).expect_err("no room");
+    assert!(matches!(error, StoreError::LimitReached(_)), "{error}");
+    assert!(store.database.is_some());
+}
+
+/// The roots of a transaction count only once all its pages are on the disk: not even a page whose checksum someone forged is
+/// taken for one that was written.
+#[test]
+fn roots_are_written_after_the_pages_are_synced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = store(folder.path(), LIMIT);
+    let mut batches = Batches::new();
+    store.write(&[batches.make()]).expect("room");
+    let asked = Watched::of(&mut store, false);
+    for _ in 0..5 {
+        asked.lock().expect("no panic").clear();
+        store.write(&[batches.make()]).expect("room");
+        let asked = asked.lock().expect("no panic");
+        let last = |what| asked.iter().rposition(|one| *one == what);
+        let (head, page) = (last(Asked::Head), last(Asked::Page));
+        let (head, page) = (head.expect("roots"), page.expect("pages"));
+        let between = asked.get(page..head).expect("roots come last");
+        assert!(between.contains(&Asked::Sync), "{asked:?}");
+        assert_eq!(asked.last(), Some(&Asked::Sync));
+    }
+}
+
+#[test]
+fn open_store_cannot_be_opened_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut first = store(folder.path(), LIMIT);
+    let error = open_in(folder.path(), &room(), LIMIT).expect_err("in use");
+    assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+    first.write(&[Batches::new().make()]).expect("it goes on");
+    drop(first);
+    assert!(has(&mut store(folder.path(), LIMIT), 1));
 }
 
 #[test]
