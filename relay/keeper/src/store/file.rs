@@ -232,7 +232,8 @@ impl Store {
     /// On a disk that is or was full, nothing is written to the database before something else could be: a write that fails closes
     /// it, and it is repaired then.
     fn check_room(&self, batches: &[Batch]) -> Result<(), StoreError> {
-        let bytes = writing::needed_room(batches);
+        let file_len = fs::metadata(&self.path).map_or(u64::MAX, |file| file.len());
+        let bytes = writing::needed_room(batches, file_len);
         let is_doubtful =
             self.write_pause.is_after_full_disk() || free_room::is_short(&self.path, bytes);
         if is_doubtful && !free_room::has_room(&self.path, bytes).map_err(StoreError::Io)? {

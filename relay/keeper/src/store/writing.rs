@@ -1,5 +1,6 @@
 //! Applies the machine's batches to the tables of one transaction, and says what room they need.
 
+use heartchain_chain::block::MAX_BLOCK_LEN;
 use heartchain_peer::records::{self, BLOCK_KEY_LEN};
 use heartchain_sync::{Batch, StoreOperation};
 use redb::{Table, WriteTransaction};
@@ -12,10 +13,19 @@ use super::schema::{
 const SPARE_PAGES: usize = 32;
 /// Pages of changes for which a commit needs one page more.
 const PAGES_PER_SPARE_PAGE: usize = 64;
-/// Pages that a small change writes again, at most: those on the way to it in each table.
-const PAGES_PER_CHANGE: usize = 8;
+/// Pages that a change of a table writes, at most: the record's, the other half if that is split, and the one above. There are few
+/// pages above those, and the spare ones are enough for them.
+const PAGES_PER_TABLE: usize = 3;
 /// Bytes of a page of the database.
 const PAGE_LEN: usize = 4 * 1_024;
+/// Bytes of a record with its key, at most, apart from blocks.
+const MAX_RECORD_LEN: usize = 300;
+/// How many times as much as a record it takes in new pages: they are half full at least, or rounded up to a power of two.
+const ROUNDING: usize = 2;
+/// Pages of a large block that are written again because a small one beside it changes.
+const NEIGHBOUR_PAGES: usize = ROUNDING * MAX_BLOCK_LEN / PAGE_LEN;
+/// Such large blocks in a transaction, at most: they are of forks, because a block that is put after all others copies none.
+const MAX_NEIGHBOURS: usize = 16;
 /// Bytes of a value that fills most of a page.
 const SPARE_LEN: usize = 3_000;
 /// What the names of such values begin with.
@@ -40,20 +50,50 @@ pub(super) fn keep_size(batches: &[Batch]) -> bool {
     })
 }
 
-/// Bytes that batches take on the disk, at most.
-pub(super) fn needed_room(batches: &[Batch]) -> usize {
+/// Bytes that batches write to the disk at most, with a file of so many bytes.
+///
+/// The database changes copies of its pages, and the file may have holes where it puts them. Within a transaction it copies no page
+/// twice, so a small store takes no more than itself and its new records, however many changes there are.
+pub(super) fn needed_room(batches: &[Batch], file_len: u64) -> usize {
     let operations = batches.iter().flat_map(|batch| &batch.operations);
-    let pages: usize = operations
-        .map(|operation| {
-            let mut bytes = 0;
-            if let StoreOperation::PutBlock(_, block) = operation {
-                bytes = block.encoded_len();
-            }
-            // The database rounds up to a power of two.
-            PAGES_PER_CHANGE + (2 * bytes).div_ceil(PAGE_LEN)
-        })
-        .sum();
-    (pages + SPARE_PAGES) * PAGE_LEN
+    let (mut copies, mut new, mut neighbours) = (0, 0, 0);
+    for operation in operations {
+        copies += PAGES_PER_TABLE * changed_tables(operation);
+        let mut bytes = MAX_RECORD_LEN;
+        if let StoreOperation::PutBlock(_, block) = operation {
+            bytes = bytes.max(block.encoded_len());
+        }
+        new += ROUNDING * bytes;
+        neighbours += usize::from(changed_tables(operation) > 1);
+    }
+    copies += NEIGHBOUR_PAGES * neighbours.min(MAX_NEIGHBOURS);
+    // A copy may be split in two.
+    let existing = file_len.div_ceil(PAGE_LEN as u64).saturating_mul(2);
+    let copies = copies.min(usize::try_from(existing).unwrap_or(usize::MAX));
+    let pages = copies + new.div_ceil(PAGE_LEN);
+    (pages + spare_pages(pages)) * PAGE_LEN
+}
+
+/// How many tables an operation changes. Only those of blocks change two.
+const fn changed_tables(operation: &StoreOperation) -> usize {
+    match operation {
+        StoreOperation::PutBlock(..) | StoreOperation::DeleteBlock(_) => 2,
+        StoreOperation::PutTip(_)
+        | StoreOperation::PutConfirmed(_)
+        | StoreOperation::PutJournal(..)
+        | StoreOperation::PutKey(..)
+        | StoreOperation::PutRecovery(_)
+        | StoreOperation::DeleteRecovery(_)
+        | StoreOperation::PutAdopted(..)
+        | StoreOperation::DeleteAdopted(_)
+        | StoreOperation::PutProfile(_)
+        | StoreOperation::DeleteProfile(_) => 1,
+    }
+}
+
+/// Pages that a commit needs beside so many of its changes.
+const fn spare_pages(written: usize) -> usize {
+    SPARE_PAGES + written / PAGES_PER_SPARE_PAGE
 }
 
 /// All tables that a batch may change.
@@ -107,7 +147,7 @@ impl<'a> Tables<'a> {
         &mut self,
         is_refused: impl Fn() -> bool,
     ) -> Result<(), redb::Error> {
-        let pages = SPARE_PAGES + self.written / PAGES_PER_SPARE_PAGE;
+        let pages = spare_pages(self.written);
         let name = |page: usize| format!("{SPARE} {page}");
         for page in 0..pages {
             self.meta
@@ -127,7 +167,7 @@ impl<'a> Tables<'a> {
     /// # Errors
     /// If the database fails. The transaction must then be aborted.
     pub(super) fn apply(&mut self, operation: &StoreOperation) -> Result<(), redb::Error> {
-        self.written += PAGES_PER_CHANGE;
+        self.written += PAGES_PER_TABLE * changed_tables(operation);
         match operation {
             StoreOperation::PutBlock(hash, block) => {
                 let index = block.header.index;
@@ -178,3 +218,6 @@ impl<'a> Tables<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -530,3 +530,41 @@ fn full_disk_is_noticed_before_the_database_fails() {
     assert!(has(&mut store, 1) && has(&mut store, written));
     assert_eq!(openings(&store), 1, "the database stayed open");
 }
+
+/// What was said to be needed was more than this, for some hundred KiB of readings.
+#[cfg(target_os = "linux")]
+#[test]
+fn import_that_fits_on_the_disk_is_taken() {
+    let Some(disk) = small_disk::SmallDisk::mount(30_000_000) else {
+        println!("left out: a small disk can be mounted by root only");
+        return;
+    };
+    let mut store = store(disk.path(), DiskLimit::DEFAULT.bytes());
+    let mut made: u64 = 0;
+    let mut import = || {
+        let of_file = (0..MAX_READINGS_PER_ADOPT).map(|_| {
+            made += 1;
+            let mut id = [7; 32];
+            // Such IDs are far from each other, as hashes are.
+            id[..8].copy_from_slice(&made.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+            StoreOperation::PutAdopted(ReadingId::new(id), reading(1, 0))
+        });
+        let operations = of_file.collect();
+        [Batch {
+            operations,
+            strict: false,
+        }]
+    };
+    store.write(&import()).expect("it fits");
+    let mut imports = 1;
+    while let Ok(()) = store.write(&import()) {
+        imports += 1;
+    }
+    // What did not fit was refused before the database could fail.
+    assert!(imports > 15, "{imports} imports");
+    assert_eq!(openings(&store), 1, "the database stayed open");
+    let read = store.database().expect("it is open").begin_read();
+    let adopted = read.expect("a view").open_table(ADOPTED).expect("a table");
+    let expected = imports * MAX_READINGS_PER_ADOPT as u64;
+    assert_eq!(adopted.len().expect("a length"), expected);
+}
