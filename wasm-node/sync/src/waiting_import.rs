@@ -7,7 +7,8 @@
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use heartchain_chain::{reading::Reading, tree::IdPrefix};
+use hashbrown::HashSet;
+use heartchain_chain::{key::Author, reading::Reading, tree::IdPrefix};
 
 use crate::{
     config::{MAX_ADOPTED, MAX_IMPORT_READINGS, MAX_READINGS_PER_ADOPT},
@@ -126,6 +127,17 @@ impl ImportSummary {
     }
 }
 
+/// The numbers of some readings. No two readings that are stored have the same.
+#[derive(Debug, Default)]
+struct Numbers(HashSet<(Author, u64)>);
+
+impl Numbers {
+    /// Returns whether the number of this reading is new.
+    fn insert(&mut self, reading: &Reading) -> bool {
+        self.0.insert((reading.author, reading.seq))
+    }
+}
+
 /// What passes the calls of an import to a machine, and waits for the answers.
 pub trait ImportTarget {
     /// Why an import ends.
@@ -165,10 +177,12 @@ pub async fn import_waiting<T: ImportTarget>(
         };
         // It verifies all of them, and offers them to peers.
         target.import(piece).await?;
+        let mut numbers = Numbers::default();
         let new = readings
             .iter()
             .zip(&before.each)
-            .filter(|(_, place)| matches!(place, ReadingPlace::Absent | ReadingPlace::Mempool));
+            .filter(|(_, place)| matches!(place, ReadingPlace::Absent | ReadingPlace::Mempool))
+            .filter(|(reading, _)| numbers.insert(reading));
         let new: Vec<Reading> = new.map(|(reading, _)| *reading).take(before.room).collect();
         if !new.is_empty() {
             match target.adopt(new).await? {
@@ -178,8 +192,11 @@ pub async fn import_waiting<T: ImportTarget>(
             }
         }
         let after = target.places(readings.to_vec()).await?;
-        for (before, after) in before.each.iter().zip(&after.each) {
-            summary.count(*before, *after);
+        let mut stored = Numbers::default();
+        for ((reading, before), after) in readings.iter().zip(before.each).zip(after.each) {
+            let is_again = after == ReadingPlace::Stored && !stored.insert(reading);
+            // What is twice in the file was here when it came again.
+            summary.count(if is_again { after } else { before }, after);
         }
     }
     Ok(())

@@ -36,12 +36,14 @@ impl Adopted {
         self.readings.len() + writing.sum::<usize>()
     }
 
-    /// Adds a reading that is on disk or about to be. Those beyond the limit stay on disk until the next start.
+    /// Adds a reading that is on disk or about to be, unless another one has its number. Those beyond the limit, and of two with a
+    /// number the second one, stay on disk until a later start.
     pub(crate) fn insert(&mut self, room: RoomId, reading: Reading) {
-        if self.readings.len() < MAX_ADOPTED {
+        let at = (reading.author, reading.seq);
+        if self.readings.len() < MAX_ADOPTED && !self.readings.contains_key(&at) {
             self.ids.insert(reading.id(room));
-            self.ordered.insert((reading.author, reading.seq));
-            self.readings.insert((reading.author, reading.seq), reading);
+            self.ordered.insert(at);
+            self.readings.insert(at, reading);
         }
     }
 
@@ -77,7 +79,8 @@ impl Adopted {
         authors
     }
 
-    /// Writes readings that another tab signed, unless their fate is final. `own` is the author of this tab.
+    /// Writes readings that another tab signed, unless their fate is final. Of several with a number, it writes the first. `own` is
+    /// the author of this tab.
     pub(super) fn adopt<P: Copy + Ord + Debug>(
         &mut self,
         ctx: &mut Context<P>,
@@ -93,6 +96,7 @@ impl Adopted {
         if let Err(error) = verify_batch(room, &readings, &mut ctx.rng) {
             return emit(ctx, ticket, Err(AdoptError::Reading(error.source)));
         }
+        let mut numbers = HashSet::new();
         let new: Vec<Reading> = readings
             .into_iter()
             .filter(|reading| {
@@ -100,6 +104,7 @@ impl Adopted {
                 !self.readings.contains_key(&at)
                     && reading.author != *own
                     && !ctx.is_final(reading, &reading.id(room))
+                    && numbers.insert(at)
             })
             .collect();
         if new.is_empty() {
@@ -124,11 +129,21 @@ impl Adopted {
         };
         let result = if stored {
             let room = ctx.room();
-            for reading in &readings {
-                self.insert(room, *reading);
+            let before = self.readings.len();
+            let mut taken = Vec::new();
+            for reading in readings {
+                self.insert(room, reading);
+                let id = reading.id(room);
+                // A call that was written at the same time may have stored another one with its number.
+                if !self.contains(&id) && self.has_number(&reading.author, reading.seq) {
+                    taken.push(StoreOperation::DeleteAdopted(id));
+                }
+            }
+            if !taken.is_empty() {
+                ctx.write(taken);
             }
             ctx.follow_up(FollowUp::RefillMempool);
-            Ok(readings.len())
+            Ok(self.readings.len() - before)
         } else {
             Err(AdoptError::NotStored)
         };

@@ -9,6 +9,7 @@
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
+use hashbrown::HashSet;
 use heartchain_chain::{
     block::{Block, BodyError},
     hash::BlockHash,
@@ -107,12 +108,14 @@ impl Importing {
         let mut operations = Vec::new();
         let mut imported_hashes = Vec::new();
         let mut result = Ok(());
+        // Blocks of two branches may have the same reading.
+        let mut found = HashSet::new();
         for block in piece.blocks {
             let (index, readings) = (block.header.index, block.readings.len());
             let new = block
                 .readings
                 .iter()
-                .filter(|reading| !ctx.contains_reading(reading))
+                .filter(|reading| !ctx.contains_reading(reading) && found.insert(**reading))
                 .count();
             match import_block(ctx, block) {
                 Ok((hash, operation)) => {

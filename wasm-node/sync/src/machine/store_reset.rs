@@ -26,7 +26,9 @@ pub(super) fn rewrite_store<P: Copy + Ord + Debug>(
     let free = MAX_ADOPTED.saturating_sub(adopted.len());
     let waiting = ctx.mempool.iter();
     let waiting: Vec<Reading> = waiting
-        .filter(|reading| reading.author != own)
+        .filter(|reading| {
+            reading.author != own && !adopted.has_number(&reading.author, reading.seq)
+        })
         .take(free)
         .copied()
         .collect();

@@ -145,6 +145,20 @@ fn imported_lighter_branch_returns_its_readings() {
 }
 
 #[test]
+fn reading_of_two_branches_is_new_once() {
+    let base = Branch::of(1, 1);
+    let blocks = [1_000, 2_000].map(|after| {
+        let time = base.blocks[0].header.time.get() + after;
+        base.mine_next(vec![reading(2, 0), reading(2, 1)], time)
+    });
+    let mut subject = subject_with(&base);
+    let imported = import(&mut subject, &blocks, &[]);
+    assert_eq!(imported, Ok(counts(2, 2, 4, 2)));
+    let again = import(&mut subject, &blocks, &[]);
+    assert_eq!(again, Ok(counts(2, 0, 4, 0)));
+}
+
+#[test]
 fn long_import_is_not_pruned_before_it_wins() {
     let depth = MAX_SIDE_DEPTH + 100;
     let mut ours = Branch::of(1, depth);

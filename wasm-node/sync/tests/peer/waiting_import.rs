@@ -212,13 +212,106 @@ fn reading_whose_number_is_taken_is_not_stored() {
 }
 
 #[test]
-fn reading_beyond_the_limit_is_not_stored() {
-    let stored = (0..MAX_ADOPTED as u64 - 2).map(|seq| reading(3, seq));
+fn reading_twice_in_a_file_is_new_once() {
+    let mut subject = Subject::new();
+    let twice = [reading(3, 0), reading(3, 1), reading(3, 0)];
+    let found = import(&mut subject, &twice);
+    assert_eq!(found, counts(3, 2, ALL_STORED));
+    assert_eq!(found.known_readings(), 1);
+    assert_eq!(subject.state.disk.adopted.len(), 2);
+    assert_eq!(subject.machine.load().adopted, 2);
+    assert_eq!(import(&mut subject, &twice), counts(3, 0, ALL_STORED));
+}
+
+#[test]
+fn second_of_two_twins_is_not_stored() {
+    let pairs = [
+        [reading(3, 0), twin(3, 0)],
+        [twin(4, 1), reading(4, 1)],
+        // Each comes again.
+        [twin(4, 1), reading(3, 0)],
+    ];
+    let mut subject = Subject::new();
+    let taken = NotStored {
+        number_taken: 2,
+        ..ALL_STORED
+    };
+    let found = import(&mut subject, &pairs.concat());
+    assert_eq!(found, counts(6, 2, taken));
+    assert_eq!(found.known_readings(), 2);
+    for subject in [&subject, &subject.reopen(0)] {
+        let stored: Vec<_> = subject.state.disk.adopted.values().collect();
+        assert_eq!(stored.len(), 2, "{stored:?}");
+        assert!(stored.contains(&&reading(3, 0)) && stored.contains(&&twin(4, 1)));
+        assert_eq!(subject.machine.load().adopted, 2);
+    }
+}
+
+#[test]
+fn repeated_readings_take_no_room_from_others() {
+    let mut subject = nearly_full(2);
+    let readings = [0, 0, 1].map(|seq| reading(4, seq));
+    assert_eq!(import(&mut subject, &readings), counts(3, 2, ALL_STORED));
+    assert_eq!(subject.machine.load().adopted, MAX_ADOPTED);
+}
+
+#[test]
+fn lost_store_has_room_for_what_only_waited() {
+    let mut subject = nearly_full(1);
+    // It comes after those that are stored already.
+    let later = (4..).find(|author| key(*author).author() > key(3).author());
+    subject.gossip_reading(9, &reading(later.expect("an author"), 0));
+    assert!(subject.machine.load().mempool > 1);
+    let outputs = subject.machine.handle(Input::StoreReset, now_at(START, 0));
+    outputs.for_each(drop);
+    assert_eq!(subject.machine.load().adopted, MAX_ADOPTED);
+}
+
+#[test]
+fn twins_of_two_calls_leave_one_on_disk() {
+    for order in [[0, 1], [1, 0]] {
+        let mut subject = Subject::new();
+        subject.state.disk.held_writes = Some(Vec::new());
+        let twins = [reading(3, 0), twin(3, 0)];
+        let tickets = twins.map(|reading| subject.adopt(vec![reading]));
+        let mut held = subject.take_held_writes();
+        assert_eq!(held.len(), 2, "both calls wait for the disk");
+        if order[0] == 1 {
+            held.reverse();
+        }
+        subject.state.disk.held_writes = None;
+        for (id, batch) in held {
+            subject.finish_write(id, batch);
+        }
+        let adopted = subject.events.iter().filter_map(|event| {
+            let Event::Adopted { ticket, result } = event else {
+                return None;
+            };
+            Some((*ticket, *result))
+        });
+        let adopted: Vec<_> = adopted.collect();
+        let expected = [(tickets[order[0]], Ok(1)), (tickets[order[1]], Ok(0))];
+        assert_eq!(adopted, expected);
+        let stored: Vec<_> = subject.state.disk.adopted.values().collect();
+        assert_eq!(stored, [&twins[order[0]]]);
+        assert_eq!(subject.machine.load().adopted, 1);
+    }
+}
+
+/// A peer that can store so many readings of others in addition.
+fn nearly_full(free: usize) -> Subject {
+    let stored = (0..(MAX_ADOPTED - free) as u64).map(|seq| reading(3, seq));
     let config = Config { mining: false };
     let mut restore = Restore::new(config, room(), key(7), [], [1; 32], now_at(START, 0));
     restore.adopted(stored);
     let mut subject = Subject::running(restore.finish());
     subject.feed(Input::Tick);
+    subject
+}
+
+#[test]
+fn reading_beyond_the_limit_is_not_stored() {
+    let mut subject = nearly_full(2);
     let readings: Vec<_> = (0..5).map(|seq| reading(4, seq)).collect();
     let no_room = NotStored {
         no_room: 3,
