@@ -16,6 +16,8 @@ mod loading;
 mod queue;
 mod retry_pause;
 mod schema;
+#[cfg(test)]
+mod tables_test;
 mod writing;
 
 pub use disk_limit::DiskLimit;

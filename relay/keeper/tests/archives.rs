@@ -179,6 +179,31 @@ async fn export_has_all_own_readings_and_imports_keep_them() {
     assert_eq!((found.readings as u64, found.new_readings), (MANY, 0));
 }
 
+/// A copy of the key recorded other readings with the same numbers, which are in blocks.
+#[tokio::test]
+async fn export_says_what_it_had_to_leave_out() {
+    let lobby = || Folder::of(keeper::room_link::open_room("lobby").expect("a name"));
+    let [first, second] = [lobby(), lobby()];
+    recorded_many(&first.options(), 3).await;
+    fs::copy(first.file("key"), second.file("key")).expect("copied");
+    recorded(&second.options(), 2, 0).await;
+    let file = second.path().join("recorded.json");
+    let found = commands::import(&file, &place(&first)).await;
+    let found = found.expect("imported");
+    assert_eq!((found.new_blocks, found.new_readings), (2, 2));
+
+    let file = first.path().join("contested.json");
+    let exported = commands::export(&file, &place(&first)).await;
+    let exported = exported.expect("exported");
+    assert_eq!((exported.found.readings, exported.found.waiting), (2, 1));
+    assert_eq!(exported.contested, 2);
+    let warning = exported.warning().expect("a warning");
+    let start = "2 readings that were recorded here are not in the file";
+    assert!(warning.starts_with(start), "{warning}");
+    let text = fs::read_to_string(&file).expect("the export");
+    assert!(text.contains("\"seq\":2,"), "the third one waits");
+}
+
 #[tokio::test]
 async fn export_command_writes_what_is_stored() {
     let folder = Folder::of(keeper::room_link::open_room("lobby").expect("a name"));
