@@ -218,7 +218,9 @@ fn store_has_what_each_operation_wrote() {
             operations,
             strict: false,
         };
-        open(&path).write(&[batch.clone()]).expect("written");
+        open(&path)
+            .write(std::slice::from_ref(&batch))
+            .expect("written");
         disk.apply(batch);
         assert_same(&path, &disk);
         assert_eq!(restored(&path), restored_from(&disk));
