@@ -4,16 +4,10 @@
 
 use std::sync::Arc;
 
-use libp2p::{
-    PeerId, identify,
-    identity::{Keypair, PublicKey},
-    ping, relay,
-    swarm::NetworkBehaviour,
-};
+use libp2p::{PeerId, identify, identity::PublicKey, ping, relay, swarm::NetworkBehaviour};
 
 use crate::{
-    connection_limits, hop_limits::HopLimits, limits::Limits, metrics::Metrics,
-    rebuilt_when_empty::RebuiltWhenEmpty, rendezvous,
+    connection_limits, hop_limits::HopLimits, limits::Limits, metrics::Metrics, rendezvous,
 };
 
 /// The protocol version announced by identify.
@@ -23,30 +17,24 @@ const PROTOCOL_VERSION: &str = "heartchain/2";
 pub(crate) struct Behaviour {
     // First, so that a connection over the limit is refused before the other behaviours set anything up for it.
     pub(crate) connection_limits: connection_limits::Behaviour,
-    relay: RebuiltWhenEmpty<relay::Behaviour>,
-    pub(crate) rendezvous: RebuiltWhenEmpty<rendezvous::Behaviour>,
-    identify: RebuiltWhenEmpty<identify::Behaviour>,
-    // Has no tables.
+    relay: relay::Behaviour,
+    pub(crate) rendezvous: rendezvous::Behaviour,
+    identify: identify::Behaviour,
     ping: ping::Behaviour,
 }
 
 impl Behaviour {
     pub(crate) fn new(
-        key: &Keypair,
+        public: &PublicKey,
         limits: &Limits,
         hop_limits: &HopLimits,
         metrics: &Arc<Metrics>,
     ) -> Self {
-        let public = key.public();
-        let (relay_limits, relay_hop_limits) = (limits.clone(), hop_limits.clone());
-        let relay_peer = public.to_peer_id();
         Self {
             connection_limits: connection_limits::Behaviour::new(limits, hop_limits, metrics),
-            relay: RebuiltWhenEmpty::new(move || {
-                circuit_relay(relay_peer, &relay_limits, &relay_hop_limits)
-            }),
-            rendezvous: RebuiltWhenEmpty::new(rendezvous::behaviour),
-            identify: RebuiltWhenEmpty::new(move || identify(public.clone())),
+            relay: circuit_relay(public.to_peer_id(), limits, hop_limits),
+            rendezvous: rendezvous::behaviour(),
+            identify: identify(public.clone()),
             ping: ping::Behaviour::new(
                 ping::Config::new()
                     .with_interval(limits.ping_interval)

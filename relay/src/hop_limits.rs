@@ -301,6 +301,59 @@ mod tests {
     }
 
     #[test]
+    fn changed_limits_apply_at_once() {
+        let limits = hop_limits(|limits| {
+            (limits.reservations, limits.circuits) = (1, 1);
+            limits.reservation_burst_per_network = 1;
+            limits.circuit_burst_per_network = 1;
+        });
+        let now = Instant::now();
+        let admits = |host| {
+            let reservation = &mut limits.reservation_limiter();
+            let circuit = &mut limits.circuit_limiter();
+            let (peer, address) = (PeerId::random(), from(host, 1));
+            let reserved = reservation.try_next(peer, &address, now);
+            let opened = circuit.try_next(peer, &address, now);
+            if opened {
+                let network = network_of_address(&address);
+                limits.on_circuit_opened((peer, peer), network);
+            }
+            (reserved, opened)
+        };
+        assert_eq!(admits(1), (true, true));
+        // Both are full, and no network holds more than another.
+        assert_eq!(admits(2), (false, false));
+        let more = Limits {
+            reservations: 3,
+            circuits: 3,
+            ..Limits::default()
+        };
+        limits.set_limits(&more);
+        // Neither is full, and those that were over their rate begin anew.
+        assert_eq!(admits(1), (true, true));
+        assert_eq!(admits(2), (true, true));
+        assert_eq!(limits.state().metrics.circuits.get(), 3);
+    }
+
+    #[test]
+    fn evicted_circuit_leaves_others_of_its_ends() {
+        let limits = hop_limits(|limits| limits.circuits = 2);
+        let ends @ (attacker, _) = (PeerId::random(), PeerId::random());
+        let network = |host| network_of_address(&from(host, 1));
+        limits.on_circuit_opened(ends, network(1));
+        limits.on_circuit_opened(ends, network(1));
+        let other = (PeerId::random(), PeerId::random());
+        limits.on_circuit_opened(other, network(2));
+        assert_eq!(limits.take_evicted(), [EvictedPeer::Everywhere(attacker)]);
+        assert_eq!(limits.state().circuits.len(), 2);
+        limits.on_circuit_closed(ends);
+        limits.on_circuit_closed(other);
+        let state = limits.state();
+        assert_eq!((state.circuits.len(), state.numbers.len()), (0, 0));
+        assert_eq!(state.metrics.circuits.get(), 0);
+    }
+
+    #[test]
     fn circuits_of_one_network_leave_room_for_others() {
         let limits = hop_limits(|limits| {
             limits.circuits = 3;

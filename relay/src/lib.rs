@@ -21,7 +21,7 @@
 //! - `rendezvous`: which peers are registered in which room.
 //! - `network`, `fair_table`: what the limits count, and who pays when a table is full. `fair_slots`, `handshakes`,
 //!   `connection_limits`, `hop_limits`: the tables of what is unfinished, and of connections, reservations and circuits.
-//!   `table_memory`, `rebuilt_when_empty`: what our tables and those of libp2p give back.
+//!   `table_memory`, `kept_transport`: what our tables and those of libp2p give back.
 //! - `token_bucket`, `network_buckets`, `rate_limited_muxer`: limits on rates, of networks and of single connections.
 //! - `metrics`, `metrics_server`: what is counted, for Prometheus and for the log.
 //! - `stun`: tells tabs their public addresses.
@@ -68,12 +68,12 @@ mod fair_slots;
 mod fair_table;
 mod handshakes;
 mod hop_limits;
+mod kept_transport;
 mod metrics;
 mod network;
 mod network_buckets;
 mod noise;
 mod rate_limited_muxer;
-mod rebuilt_when_empty;
 mod rendezvous;
 mod stun;
 mod swarm;

@@ -10,19 +10,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use libp2p::{
-    Multiaddr, PeerId, Swarm, SwarmBuilder, Transport as _,
+    Multiaddr, PeerId, Swarm, Transport as _,
     core::{
         ConnectedPoint,
         muxing::{StreamMuxer, StreamMuxerBox},
-        transport::ListenerId,
+        transport::{ListenerId, timeout::TransportTimeout},
         upgrade,
     },
+    identity::PublicKey,
     multiaddr::Protocol,
     ping, relay,
     request_response::{self, Message},
-    swarm::SwarmEvent,
+    swarm::{self, SwarmEvent},
     yamux,
 };
 use libp2p_webrtc_direct::{self as webrtc, Config, Counters};
@@ -40,16 +41,20 @@ use crate::{
     hop_limits::HopLimits,
     http::Heartbeat,
     identity::Identity,
+    kept_transport::KeptTransport,
     limits::Limits,
     listeners,
     metrics::{self, Metrics, TransportBytes},
     noise,
     rate_limited_muxer::RateLimitedMuxer,
     rendezvous::Rendezvous,
+    table_memory::max_capacity,
     websocket,
     workarounds::IdleTimeout,
 };
 
+/// How long a connection may take until it is established.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the listeners may take to report their addresses.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time between two checks for idle connections.
@@ -65,13 +70,24 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A swarm that listens on both transports.
 pub(crate) struct ListeningSwarm {
     swarm: Swarm<BoxedHandlers<Behaviour>>,
+    /// The most connections that this swarm has had.
+    most: usize,
+    parts: Parts,
     rendezvous: Rendezvous,
     idle_timeout: IdleTimeout,
-    hop_limits: HopLimits,
     webrtc_listeners: Vec<ListenerId>,
     pub(crate) webrtc_port: u16,
     /// What the listeners for WebRTC-direct have done.
     pub(crate) webrtc_counters: Arc<Counters>,
+}
+
+/// What a swarm is built from.
+struct Parts {
+    key: PublicKey,
+    limits: Limits,
+    hop_limits: HopLimits,
+    metrics: Arc<Metrics>,
+    transport: KeptTransport,
 }
 
 /// Why the swarm could not listen.
@@ -92,9 +108,17 @@ impl ListeningSwarm {
         websockets: websocket::Transport,
         (ips, mut webrtc_port): (&[IpAddr], u16),
     ) -> Result<Self, ListenError> {
-        let shared = (handshakes, hop_limits, metrics);
-        let (mut swarm, webrtc_counters) =
-            build(identity, limits, shared, websockets).map_err(ListenError::Setup)?;
+        let (transport, webrtc_counters) =
+            transport(identity, limits, (handshakes, metrics), websockets)
+                .map_err(ListenError::Setup)?;
+        let parts = Parts {
+            key: identity.keypair.public(),
+            limits: limits.clone(),
+            hop_limits: hop_limits.clone(),
+            metrics: Arc::clone(metrics),
+            transport,
+        };
+        let mut swarm = parts.build();
         // The HTTP server listens.
         let handed_over = Multiaddr::empty().with(Protocol::Ws("/".into()));
         swarm
@@ -122,9 +146,10 @@ impl ListeningSwarm {
         }
         Ok(Self {
             swarm,
+            most: 0,
+            parts,
             rendezvous: Rendezvous::new(limits, metrics),
             idle_timeout: IdleTimeout::new(limits.idle_timeout),
-            hop_limits: hop_limits.clone(),
             webrtc_listeners,
             webrtc_port,
             webrtc_counters,
@@ -144,22 +169,29 @@ impl ListeningSwarm {
         let mut idle_check = interval(IDLE_CHECK_INTERVAL);
         let mut address_check = interval(ADDRESS_CHECK_INTERVAL);
         loop {
-            tokio::select! {
+            let event = tokio::select! {
                 _ = stop.changed() => break,
-                _ = address_check.tick() => self.refresh_addresses(&endpoints),
+                _ = address_check.tick() => {
+                    self.refresh_addresses(&endpoints);
+                    None
+                }
                 _ = idle_check.tick() => {
                     heartbeat.beat();
                     self.close_idle();
+                    self.rebuild_if_deserted(&endpoints)
                 }
-                Ok(()) = limits.changed() => self.set_limits(&limits.borrow_and_update()),
-                event = self.swarm.select_next_some() => {
-                    let listener_closed = matches!(event, SwarmEvent::ListenerClosed { .. });
-                    self.on_event(event);
-                    // Ends the task, which reports the failure. Otherwise the relay would run on, unreachable.
-                    if listener_closed {
-                        break;
-                    }
+                Ok(()) = limits.changed() => {
+                    self.set_limits(&limits.borrow_and_update());
+                    None
                 }
+                event = self.swarm.select_next_some() => Some(event),
+            };
+            let Some(event) = event else { continue };
+            let listener_closed = matches!(event, SwarmEvent::ListenerClosed { .. });
+            self.on_event(event);
+            // Ends the task, which reports the failure. Otherwise the relay would run on, unreachable.
+            if listener_closed {
+                break;
             }
         }
         self.disconnect_all().await;
@@ -170,6 +202,7 @@ impl ListeningSwarm {
         report_listener(&event);
         log_event(&event);
         if let SwarmEvent::ConnectionEstablished { connection_id, .. } = &event {
+            self.most = self.most.max(self.connections());
             self.idle_timeout
                 .record_activity(*connection_id, Instant::now());
         }
@@ -245,7 +278,8 @@ impl ListeningSwarm {
         {
             let connections = &self.swarm.behaviour().connection_limits;
             let network = connections.network_of(src_peer_id);
-            self.hop_limits
+            self.parts
+                .hop_limits
                 .on_circuit_opened((*src_peer_id, *dst_peer_id), network);
         }
         if let relay::Event::CircuitClosed {
@@ -254,9 +288,43 @@ impl ListeningSwarm {
             ..
         } = event
         {
-            self.hop_limits
+            self.parts
+                .hop_limits
                 .on_circuit_closed((*src_peer_id, *dst_peer_id));
         }
+    }
+
+    /// Connections that are established, or about to be.
+    fn connections(&self) -> usize {
+        let info = self.swarm.network_info();
+        usize::try_from(info.connection_counters().num_connections()).unwrap_or(usize::MAX)
+    }
+
+    /// Whether the tables of libp2p are empty, and larger than small ones.
+    fn is_deserted(&self) -> bool {
+        self.connections() == 0 && self.most > max_capacity(0)
+    }
+
+    /// Builds the swarm again after a crowd has left it, because the tables of libp2p never shrink. Not as long as it has
+    /// something to say: then this returns what.
+    fn rebuild_if_deserted(&mut self, endpoints: &Endpoints) -> Option<SwarmEvent<BehaviourEvent>> {
+        if !self.is_deserted() {
+            return None;
+        }
+        let event = self.swarm.select_next_some().now_or_never();
+        if event.is_some() || !self.is_deserted() {
+            return event;
+        }
+        let mut old = std::mem::replace(&mut self.swarm, self.parts.build());
+        // Its tables are ours, and its limits may have changed.
+        std::mem::swap(
+            &mut self.swarm.behaviour_mut().connection_limits,
+            &mut old.behaviour_mut().connection_limits,
+        );
+        self.most = 0;
+        self.refresh_addresses(endpoints);
+        tracing::debug!("the swarm was built again");
+        None
     }
 
     /// Makes the relay's current addresses the external ones, because libp2p announces those in reservations.
@@ -321,41 +389,49 @@ impl ListeningSwarm {
     }
 }
 
-/// The swarm, and what its WebRTC transport counts.
-type Built = (Swarm<BoxedHandlers<Behaviour>>, Arc<Counters>);
+impl Parts {
+    /// A swarm with the listeners of the one before.
+    fn build(&self) -> Swarm<BoxedHandlers<Behaviour>> {
+        let behaviour = Behaviour::new(&self.key, &self.limits, &self.hop_limits, &self.metrics);
+        let config = swarm::Config::with_tokio_executor()
+            .with_idle_connection_timeout(self.limits.idle_connection);
+        Swarm::new(
+            self.transport.lease().boxed(),
+            BoxedHandlers(behaviour),
+            self.key.to_peer_id(),
+            config,
+        )
+    }
+}
 
-fn build(
+/// The transport, and what its part for WebRTC counts.
+type Transports = (KeptTransport, Arc<Counters>);
+
+fn transport(
     identity: &Identity,
     limits: &Limits,
-    (handshakes, hop_limits, metrics): (&FairSlots, &HopLimits, &Arc<Metrics>),
+    (handshakes, metrics): (&FairSlots, &Arc<Metrics>),
     websockets: websocket::Transport,
-) -> Result<Built, Box<dyn Error + Send + Sync>> {
+) -> Result<Transports, Box<dyn Error + Send + Sync>> {
+    let mut multiplexer = yamux::Config::default();
+    multiplexer.set_max_num_streams(limits.streams_per_connection);
+    let websockets = websockets
+        .upgrade(upgrade::Version::V1Lazy)
+        .authenticate(noise::Config::new(&identity.keypair)?)
+        .multiplex(multiplexer)
+        .map(limited(limits, metrics.bytes_of(metrics::WEBSOCKET)))
+        .boxed();
     let config = Config::new(identity.keypair.clone(), identity.certificate.clone());
     let webrtc = webrtc::Transport::new(config.with_limits(limits.webrtc()));
     let webrtc_counters = webrtc.counters();
-    let swarm = SwarmBuilder::with_existing_identity(identity.keypair.clone())
-        .with_tokio()
-        .with_other_transport(|key| {
-            let mut multiplexer = yamux::Config::default();
-            multiplexer.set_max_num_streams(limits.streams_per_connection);
-            let transport = websockets
-                .upgrade(upgrade::Version::V1Lazy)
-                .authenticate(noise::Config::new(key)?)
-                .multiplex(multiplexer)
-                .map(limited(limits, metrics.bytes_of(metrics::WEBSOCKET)))
-                .boxed();
-            Ok(LimitHandshakes::new(transport, handshakes))
-        })?
-        .with_other_transport(|_| {
-            let transport = webrtc
-                .map(limited(limits, metrics.bytes_of(metrics::WEBRTC)))
-                .boxed();
-            LimitHandshakes::new(transport, handshakes)
-        })?
-        .with_behaviour(|key| BoxedHandlers(Behaviour::new(key, limits, hop_limits, metrics)))?
-        .with_swarm_config(|config| config.with_idle_connection_timeout(limits.idle_connection))
-        .build();
-    Ok((swarm, webrtc_counters))
+    let webrtc = webrtc
+        .map(limited(limits, metrics.bytes_of(metrics::WEBRTC)))
+        .boxed();
+    let both = LimitHandshakes::new(websockets, handshakes)
+        .or_transport(LimitHandshakes::new(webrtc, handshakes))
+        .map(|connection, _| connection.into_inner());
+    let transport = TransportTimeout::new(both, CONNECTION_TIMEOUT).boxed();
+    Ok((KeptTransport::new(transport), webrtc_counters))
 }
 
 /// Limits the rates of the connections of one transport.
@@ -483,4 +559,177 @@ fn innermost_io_error(error: impl Error + 'static) -> io::Error {
         }
     }
     io::Error::new(kind, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use libp2p::{
+        identity::Keypair,
+        swarm::{ConnectionId, NetworkBehaviour as _, dummy},
+    };
+
+    use super::*;
+    use crate::{announce::Announced, identity::IdentitySource};
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// A relay that listens for WebRTC-direct on loopback, and its addresses.
+    async fn listening() -> (ListeningSwarm, Endpoints) {
+        let identity = IdentitySource::Seed {
+            seed: 1,
+            folder: None,
+        };
+        let identity = Identity::load(&identity).expect("it needs no files");
+        let (limits, metrics) = (Limits::default(), Arc::new(Metrics::new()));
+        let handshakes = FairSlots::new(limits.handshake_share());
+        let hop_limits = HopLimits::new(&limits, &metrics);
+        let (websockets, _) = websocket::Transport::new(limits.websocket_message_bytes);
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let shared = (&handshakes, &hop_limits, &metrics);
+        let relay = ListeningSwarm::start(&identity, &limits, shared, websockets, (&[ip], 0))
+            .await
+            .expect("a free port");
+        let endpoints = Endpoints {
+            listen_ips: vec![ip],
+            http_port: 8080,
+            webrtc_port: relay.webrtc_port,
+            stun_port: 3478,
+            tls: false,
+            certified: Vec::new(),
+            announced: Announced::default(),
+            certificate: identity.certificate.fingerprint(),
+            peer_id: identity.keypair.public().to_peer_id(),
+        };
+        (relay, endpoints)
+    }
+
+    /// Lets the swarm say what it has to say.
+    fn listen_to(relay: &mut ListeningSwarm) {
+        while let Some(event) = relay.swarm.select_next_some().now_or_never() {
+            relay.on_event(event);
+        }
+    }
+
+    fn addresses_of(relay: &ListeningSwarm) -> (Vec<Multiaddr>, Vec<Multiaddr>) {
+        let mut listening: Vec<_> = relay.swarm.listeners().cloned().collect();
+        let mut external: Vec<_> = relay.swarm.external_addresses().cloned().collect();
+        listening.sort();
+        external.sort();
+        (listening, external)
+    }
+
+    /// Whether the relay would take a connection.
+    fn admits(relay: &mut ListeningSwarm) -> bool {
+        let limits = &mut relay.swarm.behaviour_mut().connection_limits;
+        let (id, remote) = (ConnectionId::new_unchecked(0), Multiaddr::empty());
+        let peer = PeerId::random();
+        limits
+            .handle_established_inbound_connection(id, peer, &remote, &remote)
+            .is_ok()
+    }
+
+    /// Connects a client by WebRTC-direct.
+    async fn connect(relay: &mut ListeningSwarm, endpoints: &Endpoints) -> Swarm<dummy::Behaviour> {
+        let key = Keypair::generate_ed25519();
+        let certificate = webrtc::Certificate::generate().expect("a certificate");
+        let transport = webrtc::Transport::new(Config::new(key.clone(), certificate));
+        let transport =
+            transport.map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+        let mut client = Swarm::new(
+            transport.boxed(),
+            dummy::Behaviour,
+            key.public().to_peer_id(),
+            swarm::Config::with_tokio_executor().with_idle_connection_timeout(PATIENCE),
+        );
+        let mut addresses = endpoints.multiaddrs().into_iter();
+        let address = addresses.find(|address| {
+            let mut parts = address.iter();
+            parts.any(|part| part == Protocol::WebRTCDirect)
+        });
+        client
+            .dial(address.expect("it has one"))
+            .expect("an address");
+        let (mut here, mut there) = (false, false);
+        let connected = async {
+            while !(here && there) {
+                tokio::select! {
+                    event = client.select_next_some() => {
+                        there |= matches!(event, SwarmEvent::ConnectionEstablished { .. });
+                    }
+                    event = relay.swarm.select_next_some() => {
+                        here |= matches!(event, SwarmEvent::ConnectionEstablished { .. });
+                        relay.on_event(event);
+                    }
+                }
+            }
+        };
+        let connected = timeout_at(TokioInstant::now() + PATIENCE, connected);
+        connected.await.expect("they connect");
+        client
+    }
+
+    #[tokio::test]
+    async fn swarm_is_built_again_behind_a_crowd() {
+        let (mut relay, endpoints) = listening().await;
+        listen_to(&mut relay);
+        relay.refresh_addresses(&endpoints);
+        listen_to(&mut relay);
+        let before = addresses_of(&relay);
+        assert!(!before.0.is_empty() && !before.1.is_empty());
+        relay.most = max_capacity(0);
+        assert!(relay.rebuild_if_deserted(&endpoints).is_none());
+        assert_eq!(relay.most, max_capacity(0), "few change nothing");
+        let none = Limits {
+            connections: 0,
+            ..Limits::default()
+        };
+        relay.set_limits(&none);
+
+        relay.most = max_capacity(0) + 1;
+        assert!(relay.rebuild_if_deserted(&endpoints).is_none());
+        assert_eq!(relay.most, 0);
+        listen_to(&mut relay);
+        assert_eq!(addresses_of(&relay), before);
+        assert!(!admits(&mut relay), "the limits have changed");
+    }
+
+    #[tokio::test]
+    async fn listener_outlasts_the_swarm() {
+        let (mut relay, endpoints) = listening().await;
+        listen_to(&mut relay);
+        for _ in 0..2 {
+            relay.most = max_capacity(0) + 1;
+            assert!(relay.rebuild_if_deserted(&endpoints).is_none());
+            assert_eq!(relay.most, 0);
+            let client = connect(&mut relay, &endpoints).await;
+            assert_eq!(relay.most, 1);
+            relay.most = max_capacity(0) + 1;
+            assert!(relay.rebuild_if_deserted(&endpoints).is_none());
+            assert_eq!(relay.most, max_capacity(0) + 1, "one is still there");
+            drop(client);
+            let gone = async {
+                while relay.connections() > 0 {
+                    let event = relay.swarm.select_next_some().await;
+                    // As the loop of the relay would find it.
+                    relay.on_event(event);
+                }
+            };
+            let gone = timeout_at(TokioInstant::now() + PATIENCE, gone);
+            gone.await.expect("the client has left");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_swarm_has_to_say_is_not_lost() {
+        let (mut relay, endpoints) = listening().await;
+        relay.most = max_capacity(0) + 1;
+        // The addresses of the listeners.
+        assert!(relay.rebuild_if_deserted(&endpoints).is_some());
+        assert_eq!(relay.most, max_capacity(0) + 1);
+        listen_to(&mut relay);
+        assert!(relay.rebuild_if_deserted(&endpoints).is_none());
+        assert_eq!(relay.most, 0);
+    }
 }

@@ -168,9 +168,27 @@ mod tests {
         assert_eq!(send.closed().now_or_never(), None);
         let mut waiting = send.closed().boxed();
         assert_eq!((&mut waiting).now_or_never(), None);
+        assert_eq!(send.try_send(&[1]), Ok(()));
         drop(receive);
         assert_eq!(waiting.now_or_never(), Some(()));
         assert_eq!(send.try_send(&[1]), Err(NotQueued));
+        assert_eq!(send.0.lock().datagrams.capacity(), 0);
+    }
+
+    #[test]
+    fn waiting_receiver_learns_of_a_datagram() {
+        // There is always room for one.
+        let (send, mut receive) = queue(0);
+        let mut waiting = receive.recv().boxed();
+        assert_eq!((&mut waiting).now_or_never(), None);
+        assert_eq!(send.try_send(&[1]), Ok(()));
+        assert_eq!(send.try_send(&[2]), Err(NotQueued));
+        assert_eq!((&mut waiting).now_or_never(), Some(Some(vec![1])));
+        drop(waiting);
+        let mut waiting = receive.recv().boxed();
+        assert_eq!((&mut waiting).now_or_never(), None);
+        drop(send);
+        assert_eq!(waiting.now_or_never(), Some(None));
     }
 
     #[test]
@@ -190,8 +208,22 @@ mod tests {
             for _ in 0..1_000 {
                 assert_eq!(send.try_send(&[0; 10]), Ok(()));
             }
-            while receive.try_recv().is_some() {}
+            let taken = std::iter::from_fn(|| receive.try_recv()).count();
+            assert_eq!(taken, 1_000);
             assert!(send.0.lock().datagrams.capacity() <= KEPT_ROOM);
         }
+    }
+
+    #[test]
+    fn small_queue_keeps_its_room() {
+        let mut queue = VecDeque::with_capacity(KEPT_ROOM);
+        queue.extend([1; KEPT_ROOM]);
+        for left in (0..KEPT_ROOM).rev() {
+            assert_eq!((pop(&mut queue), queue.len()), (Some(1), left));
+        }
+        assert_eq!((pop(&mut queue), queue.capacity()), (None, KEPT_ROOM));
+        let mut queue = VecDeque::with_capacity(KEPT_ROOM + 1);
+        queue.push_back(1);
+        assert_eq!((pop(&mut queue), queue.capacity()), (Some(1), 0));
     }
 }
