@@ -329,7 +329,7 @@ mod tests {
             ..Limits::default()
         };
         limits.set_limits(&more);
-        // Neither is full, and those that were over their rate begin anew.
+        // Neither is full, and those that were over their rate begin again.
         assert_eq!(admits(1), (true, true));
         assert_eq!(admits(2), (true, true));
         assert_eq!(limits.state().metrics.circuits.get(), 3);
